@@ -1,0 +1,12 @@
+"""Reading runs from anywhere: `farwatch.Api`.
+
+Needs NumPy. Everything else of a server (its store, its rules) stays behind HTTP: this package imports the words of
+`farwatch.wire`, the one connection of `farwatch.agent.transport`, and nothing above.
+"""
+
+from farwatch.api.client import Api
+from farwatch.api.run import ConsoleLine, FileEntry, Metric, Run
+from farwatch.api.runs import Runs
+from farwatch.api.series import Chart, Line, Series, SeriesTable
+
+__all__ = ["Api", "Chart", "ConsoleLine", "FileEntry", "Line", "Metric", "Run", "Runs", "Series", "SeriesTable"]
