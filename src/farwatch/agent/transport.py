@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from farwatch import errors
-from farwatch.agent.servers import Credential, find_server
+from farwatch.servers import Credential, find_server
 from farwatch.clock import Clock, SystemClock
 from farwatch.errors import ContactError, FarwatchError, LimitError, UsageError
 
@@ -102,7 +102,7 @@ class HttpTransport:
     """A `Transport` over `http.client`.
 
     `address`: `http://…` or `https://…`, with a path if the server stands behind one. `credential`: see
-    `farwatch.agent.servers`; None sends no token.
+    `farwatch.servers`; None sends no token.
     """
 
     def __init__(self, address: str, credential: Credential | None = None, *, clock: Clock | None = None) -> None:

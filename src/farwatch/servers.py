@@ -136,6 +136,26 @@ def find_server(settings: Settings) -> tuple[str, Credential | None] | None:
     return local_server(folder)
 
 
+def store_credential(folder: Path, address: str, token: str, *, default: bool = False) -> None:
+    """Keep a token for an address in the private file; `default` makes it the server that is meant from now on.
+
+    Raises `DataError` if the file there is not ours to trust, `OSError` if it cannot be written.
+    """
+    stored = dict(credentials(folder))
+    entry = {"token": token}
+    if stored.get(address) == entry and not default:
+        return
+    stored[address] = entry
+    if default:
+        stored["default"] = address
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = folder / f"{CREDENTIALS}.{os.getpid()}"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(stored, file)
+    os.replace(fresh, folder / CREDENTIALS)
+
+
 def _same(one: str, other: str) -> bool:
     return _plain(one) == _plain(other)
 
