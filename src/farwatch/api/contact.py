@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import numpy as np
 from numpy.typing import NDArray
 
-from farwatch.agent.servers import Credential, find_server
+from farwatch.servers import Credential, find_server
 from farwatch.agent.transport import HttpTransport
 from farwatch.errors import ContactError
 from farwatch.settings import Settings, load
