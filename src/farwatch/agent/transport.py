@@ -18,9 +18,9 @@ from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from farwatch import errors
-from farwatch.servers import Credential, find_server
 from farwatch.clock import Clock, SystemClock
 from farwatch.errors import ContactError, FarwatchError, LimitError, UsageError
+from farwatch.servers import Credential, find_server
 
 __all__ = ["Answer", "Credential", "HttpTransport", "Transport", "find_server", "is_loopback"]
 
