@@ -1,0 +1,1 @@
+"""Farwatch: watch and steer your training from afar."""

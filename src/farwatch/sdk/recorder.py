@@ -1,0 +1,439 @@
+"""Logging: what happens inside `run.log`, and in its slower sisters.
+
+The fast path of `log` is a promise (`bench/`): a plain dict of Python numbers costs about 1.5 µs, one record in a
+memory-mapped file. Everything else — nested names, NumPy, tensors, text, images — goes through `_log_slowly`, which
+ends in the same record.
+"""
+
+import math
+import mmap
+import os
+import struct
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from farwatch.errors import UsageError
+from farwatch.sdk import device, values
+from farwatch.sdk.journal import Journal
+from farwatch.wire.records import EXACT_INT, Flag, Kind, encode_extend, encode_json, encode_schema
+
+CARE_NS = 10_000_000_000  # how often a call looks after the agent and writes what logging has cost
+EXTEND_POINTS = 32_768  # points per EXTEND record: with steps and times 768 KiB, below the size that spills
+_FORK_PAGE = 18  # MADV_WIPEONFORK: the kernel zeroes the page in a child, also after a fork that Python did not see
+_LETTERS = {float: "f", int: "i", bool: "b"}
+_mono = time.monotonic_ns
+
+
+class Schema:
+    """The columns of one tuple of keys: how to pack a call, and the values of the last one."""
+
+    __slots__ = ("id", "keys", "last", "last_step", "pack", "pack_float_step", "segment", "types")
+
+    def __init__(self, number: int, keys: tuple[str, ...], types: tuple[type, ...]) -> None:
+        letters = "".join("d" if kind is float else "q" for kind in types)
+        self.id = number
+        self.keys = keys
+        self.types = types
+        self.pack = struct.Struct("<BBHIqq" + letters).pack
+        self.pack_float_step = struct.Struct("<BBHIdq" + letters).pack
+        self.segment = -1  # the segment in which its SCHEMA record stands; each segment can be read by itself
+        self.last: tuple[Any, ...] = ()
+        self.last_step: float | int = 0
+
+    def record(self) -> bytes:
+        return encode_schema(self.id, self.keys, "".join(_LETTERS[kind] for kind in self.types))
+
+
+def fork_page() -> mmap.mmap:
+    """A page whose first byte is 1 in this process and 0 in every fork of it."""
+    page = mmap.mmap(-1, mmap.PAGESIZE) if os.name == "nt" else mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    page[0] = 1
+    try:
+        page.madvise(_FORK_PAGE)
+    except (AttributeError, OSError, ValueError):
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=lambda: page.__setitem__(0, 0))
+    return page
+
+
+class Recorder:
+    """Writes the records of one run in this process.
+
+    *Threads*: any. *Errors*: `log`, `extend`, `save` never raise, whatever they are given; they warn once per cause and
+    count. *Cost*: see the module.
+    """
+
+    def __init__(self, journal: Journal, *, base_ns: int, strict: bool, warn: Callable[[str, str], None]) -> None:
+        self._journal = journal
+        self._lock = journal.lock
+        self._base_ns = base_ns
+        self._strict = strict
+        self._warn_once = warn
+        self._warned: set[str] = set()
+        self._schemas: dict[tuple[str, ...], Schema] = {}
+        self._known: dict[tuple[tuple[str, ...], tuple[type, ...]], Schema] = {}
+        self._counter: float | int = 0
+        self._relative = Flag.STEP_RELATIVE  # until a step is given, steps count from where the run stands
+        self._pending = device.Pending()
+        self._alive = fork_page()
+        self._care_ns = 0
+        self._calls = 0
+        self._total_ns = 0
+        self._worst_ns = 0
+        self._previous_ns = 0
+        self._finished = False
+
+    # --- log
+
+    def log(self, data: Mapping[str, Any], step: float | None = None, *, commit: bool = True, time: Any = None) -> None:
+        """Record values by name at a step; also a safe point.
+
+        `data`: numbers of any library on any device, text, `farwatch.Image` and its kin, figures; nested mappings are
+        joined with `/`. `step`: any finite number, the run's counter if left out. `commit=False`: log at the counter
+        without advancing it. `time`: a `datetime`, integer milliseconds, or seconds as `time.time()` gives them.
+
+        Never raises but with `FARWATCH_STRICT=1`, and never waits for a device, a disk or a network. A point that it
+        has recorded survives the death of this process.
+        """
+        started = _mono()
+        try:
+            if type(data) is dict and time is None and not self._pending:
+                row = tuple(data.values())
+                schema = self._schemas.get(tuple(data))
+                if (
+                    schema is not None
+                    and schema.types == tuple(map(type, row))
+                    and (step is None or (type(step) is int and -EXACT_INT <= step <= EXACT_INT))
+                    and self._alive[0]
+                ):
+                    journal = self._journal
+                    with self._lock:
+                        if journal.busy:
+                            journal.deferred.append(lambda: self._write_row(schema, row, step, commit, started))
+                            return
+                        try:
+                            journal.busy = True
+                            self._write_row(schema, row, step, commit, started)
+                        finally:
+                            journal.busy = False
+                        if journal.deferred:
+                            journal.drain()
+                    spent = _mono() - started
+                    self._calls += 1
+                    self._total_ns += spent
+                    if spent > self._worst_ns:
+                        self._worst_ns = spent
+                    if started > self._care_ns:
+                        self._care(started)
+                    return
+            self._log_slowly(data, step, commit, time, started)
+        except Exception as error:
+            self._trouble(error)
+
+    def _write_row(self, schema: Schema, row: tuple[Any, ...], step: int | None, commit: bool, now_ns: int) -> None:
+        """Write one STEP record at an integer step; the journal is held."""
+        journal = self._journal
+        if schema.segment != journal.segment:
+            self._write_schema(schema)
+        flags = 0
+        if step is None:
+            step = self._counter
+            flags = self._relative
+            if type(step) is not int:
+                self._write_row_at(schema, row, step, flags, (now_ns - self._base_ns) // 1000)
+                if commit:
+                    self._counter = step + 1
+                return
+        else:
+            self._relative = 0
+        if commit:
+            self._counter = step + 1
+        elif not flags:
+            self._counter = step
+        if journal.commit(schema.pack(Kind.STEP, flags, 0, schema.id, step, (now_ns - self._base_ns) // 1000, *row)):
+            schema.last = row
+            schema.last_step = step
+        else:
+            self._warn_full()
+
+    def _write_row_at(self, schema: Schema, row: tuple[Any, ...], step: float | int, flags: int, time_us: int) -> None:
+        """Write one STEP record at any step and time; the journal is held and the counter has been moved."""
+        journal = self._journal
+        if schema.segment != journal.segment:
+            self._write_schema(schema)
+        if isinstance(step, float):
+            payload = schema.pack_float_step(Kind.STEP, flags | Flag.STEP_FLOAT, 0, schema.id, step, time_us, *row)
+        else:
+            payload = schema.pack(Kind.STEP, flags, 0, schema.id, step, time_us, *row)
+        schema.last = row
+        schema.last_step = step
+        if not journal.commit(payload):
+            self._warn_full()
+
+    def _write_schema(self, schema: Schema) -> None:
+        if self._journal.commit(schema.record()):
+            schema.segment = self._journal.segment
+
+    def _schema(self, keys: tuple[str, ...], types: tuple[type, ...]) -> Schema:
+        schema = self._known.get((keys, types))
+        if schema is None:
+            schema = self._known[keys, types] = Schema(len(self._known), keys, types)
+        self._schemas[keys] = schema
+        return schema
+
+    def _log_slowly(self, data: Any, step: Any, commit: bool, time: Any, started: int) -> None:
+        """Sort the values of a call into numbers, values on a device, and the rest; then write them as one call."""
+        if not self._alive[0]:
+            self._after_fork()
+        if self._finished:
+            self._warn("finished", "log() after finish(): the run has ended and nothing more is kept")
+            return
+        if not isinstance(data, Mapping):
+            raise values.NotANumber(f"log takes a mapping of names to values, not {type(data).__qualname__}")
+        if step is not None:
+            step = values.step_number(step)
+        at_us = None if time is None else values.time_us(time)
+        numbers: dict[str, float | int | bool] = {}
+        waiting: dict[str, Any] = {}
+        others: list[tuple[str, Any]] = []
+        for name, value in values.walk(data):
+            self._sort(name, value, numbers, waiting, others)
+        rendered = [(name, body) for name, value in others for body in self._render(name, value)]
+        transfers = self._pending.start(list(waiting.values())) if waiting else []
+        self._journal.hold(lambda: self._write_call(numbers, list(waiting), transfers, rendered, step, commit, at_us, started))
+        self._count(started)
+        if started > self._care_ns:
+            self._care(started)
+
+    def _sort(
+        self, name: str, value: Any, numbers: dict[str, Any], waiting: dict[str, Any], others: list[tuple[str, Any]]
+    ) -> None:
+        kind = type(value)
+        if kind is float or kind is bool:
+            numbers[name] = value
+        elif value is None:
+            self._warn("none", f"None is no value; `{name}` was left out")
+        elif kind is str or hasattr(value, "render"):
+            others.append((name, value))
+        elif device.on_device(value) and values._size(value) in (None, 1):
+            waiting[name] = value
+        else:
+            figure = self._as_media(value)
+            if figure is not None:
+                others.append((name, figure))
+                return
+            try:
+                found = values.number(value)
+            except values.NotANumber as error:
+                self._warn(f"value:{kind.__qualname__}", f"`{name}` was left out: {error}")
+                return
+            except Exception as error:
+                self._warn(f"value:{kind.__qualname__}", f"`{name}` was left out, reading it failed: {error!r:.200}")
+                return
+            if type(found) is int and not -EXACT_INT <= found <= EXACT_INT:
+                self._warn("integer", f"`{name}` is beyond 2^53: kept exactly, as text, and not drawn")
+                others.append((name, found))
+            else:
+                numbers[name] = found
+
+    def _write_call(
+        self,
+        numbers: dict[str, Any],
+        waiting: list[str],
+        transfers: list[device.Transfer],
+        rendered: list[tuple[str, dict[str, Any]]],
+        step: float | int | None,
+        commit: bool,
+        at_us: int | None,
+        started: int,
+    ) -> None:
+        """Write what one call logged, all at its step and time; the journal is held."""
+        flags = 0
+        if step is None:
+            step, flags = self._counter, self._relative
+            if commit:
+                self._counter = step + 1
+        else:
+            self._relative = 0
+            self._counter = step + 1 if commit else step
+        moment = at_us if at_us is not None else (started - self._base_ns) // 1000
+        if at_us is not None:
+            flags |= Flag.TIME_GIVEN
+        if transfers:
+            where, previous = step, self._previous_ns
+
+            def write(found: list[float | None]) -> None:
+                arrived = {name: value for name, value in zip(waiting, found, strict=True) if value is not None}
+                if len(arrived) < len(waiting):
+                    self._warn("device", "values on a device were lost: captured in a CUDA graph, or donated")
+                self._write_numbers(numbers | arrived, where, flags, moment)
+
+            self._pending.add(transfers, write)
+            self._pending.flush(wait=started - previous > device.WAIT_NS)
+        else:
+            if self._pending:
+                where = step
+                self._pending.add([], lambda _: self._write_numbers(numbers, where, flags, moment))
+                self._pending.flush()
+            elif numbers:
+                self._write_numbers(numbers, step, flags, moment)
+        self._previous_ns = started
+        for name, body in rendered:
+            payload = encode_json(Kind.POINT, {"name": name, **body}, step=step, time=moment, flags=flags)
+            if not self._journal.commit(payload):
+                self._warn_full()
+
+    def _write_numbers(self, numbers: dict[str, Any], step: float | int, flags: int, time_us: int) -> None:
+        if not numbers:
+            return
+        schema = self._schema(tuple(numbers), tuple(map(type, numbers.values())))
+        self._write_row_at(schema, tuple(numbers.values()), step, flags, time_us)
+
+    # --- arrays
+
+    def extend(self, name: str, values_: Any, steps: Any = None, times: Any = None) -> None:
+        """Record many points of one metric: `values_`, and as many `steps` and `times` if given.
+
+        Lists, arrays and tensors of one dimension. Without `steps` the points take the run's counter and advance it.
+        `times`: a `datetime`, integer milliseconds or float seconds each. Never raises, like `log`.
+        """
+        started = _mono()
+        try:
+            if not self._alive[0]:
+                self._after_fork()
+            if self._finished:
+                self._warn("finished", "extend() after finish(): the run has ended and nothing more is kept")
+                return
+            column, count, whole = values.column(values_)
+            step_column, step_flag = self._step_column(steps, count)
+            time_column = None if times is None else values.time_column(times)
+            if time_column is not None and len(time_column) != 8 * count:
+                raise values.NotANumber(f"{count} values and {len(time_column) // 8} times")
+            if count:
+                flags = step_flag | (Flag.VALUES_INT if whole else 0)
+                self._journal.hold(
+                    lambda: self._write_extend(values.metric_name(name), column, count, step_column, time_column, flags, started)
+                )
+            self._count(started)
+        except Exception as error:
+            self._trouble(error, f"extend(`{name}`)")
+
+    def _step_column(self, steps: Any, count: int) -> tuple[bytes | None, int]:
+        if steps is None:
+            return None, 0
+        column, found, whole = values.column(steps)
+        if found != count:
+            raise values.NotANumber(f"{count} values and {found} steps")
+        if not whole:
+            for (step,) in struct.iter_unpack("<d", column):
+                if not math.isfinite(step):
+                    raise values.NotANumber(f"steps must be finite, one is {step}")
+        return column, 0 if whole else Flag.STEP_FLOAT
+
+    def _write_extend(
+        self, name: str, column: bytes, count: int, steps: bytes | None, times: bytes | None, flags: int, started: int
+    ) -> None:
+        start = self._counter
+        if steps is None:
+            flags |= self._relative
+            self._counter = start + count
+        else:
+            self._relative = 0
+            self._counter = struct.unpack_from("<d" if flags & Flag.STEP_FLOAT else "<q", steps, 8 * (count - 1))[0] + 1
+            start = 0
+        for first in range(0, count, EXTEND_POINTS):
+            last = min(first + EXTEND_POINTS, count)
+            cut = slice(8 * first, 8 * last)
+            payload = encode_extend(
+                name,
+                column[cut],
+                last - first,
+                steps=None if steps is None else steps[cut],
+                step=start + first if not flags & Flag.STEP_FLOAT else float(start),
+                times=None if times is None else times[cut],
+                time=(started - self._base_ns) // 1000,
+                flags=flags,
+            )
+            if not self._journal.commit(payload):
+                self._warn_full()
+
+    # --- definitions
+
+    def define_metric(
+        self, name: str, *, x: str | None = None, summary: str | None = None, goal: str | None = None, unit: str | None = None
+    ) -> None:
+        """Say how a metric, or all that match a pattern with `*`, should be read.
+
+        `x`: the metric that is its default x axis. `summary`: `last`, `min`, `max` or `mean`. `goal`: `min` or `max`.
+        `unit`: shown behind its numbers. Raises `UsageError` for anything else.
+        """
+        if not isinstance(name, str) or not name:
+            raise UsageError("define_metric takes the name of a metric, such as `val/*`")
+        if summary not in (None, "last", "min", "max", "mean"):
+            raise UsageError(f"summary must be last, min, max or mean, not: `{summary}`")
+        if goal not in (None, "min", "max"):
+            raise UsageError(f"goal must be min or max, not: `{goal}`")
+        given = {"match": name, "x": x, "summary": summary, "goal": goal, "unit": unit}
+        self._patch({"define": [{key: value for key, value in given.items() if value is not None}]})
+
+    # --- what the run supplies
+
+    def _render(self, name: str, value: Any) -> list[dict[str, Any]]:
+        """Bodies of the POINT records for a value that is no number. The run knows where files go."""
+        raise NotImplementedError
+
+    def _as_media(self, value: Any) -> Any:
+        raise NotImplementedError
+
+    def _after_fork(self) -> None:
+        raise NotImplementedError
+
+    def _look_after_agent(self) -> None:
+        raise NotImplementedError
+
+    # --- small parts
+
+    def _now_us(self) -> int:
+        return (_mono() - self._base_ns) // 1000
+
+    def _patch(self, body: dict[str, Any], *, vital: bool = False) -> None:
+        if not self._alive[0]:
+            self._after_fork()
+        if not self._finished:
+            self._journal.append(encode_json(Kind.PATCH, body, time=self._now_us()), vital=vital)
+
+    def _count(self, started: int) -> None:
+        spent = _mono() - started
+        self._calls += 1
+        self._total_ns += spent
+        self._worst_ns = max(self._worst_ns, spent)
+
+    def meter(self) -> dict[str, int]:
+        """What logging has cost so far: calls, nanoseconds in all and at worst, records dropped, the run's age."""
+        return {
+            "calls": self._calls,
+            "total_ns": self._total_ns,
+            "worst_ns": self._worst_ns,
+            "dropped": self._journal.dropped + self._pending.lost,
+            "wall_ns": _mono() - self._base_ns,
+        }
+
+    def _care(self, now_ns: int) -> None:
+        """Every ten seconds of logging: say what it cost, and see that an agent lives."""
+        self._care_ns = now_ns + CARE_NS
+        self._journal.append(encode_json(Kind.METER, self.meter(), time=self._now_us()))
+        self._look_after_agent()
+
+    def _warn_full(self) -> None:
+        self._warn("full", f"{self._journal.full or 'no room'}: points are being dropped, and counted")
+
+    def _warn(self, cause: str, text: str) -> None:
+        if cause not in self._warned:
+            self._warned.add(cause)
+            self._warn_once(cause, text)
+
+    def _trouble(self, error: Exception, where: str = "log()") -> None:
+        if self._strict:
+            raise error
+        self._warn(f"{type(error).__qualname__}:{where}", f"{where} kept nothing of one call: {error!s:.300}")

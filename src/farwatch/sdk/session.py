@@ -1,0 +1,416 @@
+"""`init`, the current run, and the ends that a program can come to.
+
+The one module-level state of Farwatch: which runs are open in which thread of this process.
+"""
+
+import atexit
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from farwatch import servers
+from farwatch import settings as settings_module
+from farwatch.errors import UsageError
+from farwatch.sdk import launch, place, spawn
+from farwatch.sdk.config import to_mapping
+from farwatch.sdk.console import Console
+from farwatch.sdk.redact import REDACT, mask_argv, mask_mapping
+from farwatch.sdk.run import Run
+from farwatch.sdk.say import say
+from farwatch.sdk.writer import null_writer, open_writer
+from farwatch.settings import Settings
+from farwatch.version import VERSION
+from farwatch.wire.ids import is_run_id, new_run_id, run_name, short_id
+from farwatch.wire.records import Kind, encode_json
+from farwatch.wire.segment import WIRE_MAJOR
+from farwatch.wire.states import State
+
+MODES = ("online", "offline", "disabled")
+AGENT_EVERY_NS = 60_000_000_000  # an agent that died is started again at most once a minute
+AGENT_SILENCE_S = 15.0
+
+
+class Session:
+    """The runs of this process, and its hooks into the interpreter."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs: list[tuple[int, Run]] = []  # (thread that made it, run), oldest first
+        self._counts = 0
+        self._hooked = False
+        self._excepthook: Any = None
+        self._exit: Any = None
+        self._exit_code: int | None = None
+        self._pid = os.getpid()
+
+    def current(self) -> Run | None:
+        """The newest open run of this thread, else of the process; None if there is none."""
+        mine = threading.get_ident()
+        with self._lock:
+            runs = list(self._runs)
+        for thread, run in reversed(runs):
+            if thread == mine:
+                return run
+        return runs[-1][1] if runs else None
+
+    def of_this_thread(self) -> Run | None:
+        """The newest run of this thread whose `with` block is not open; what a second `init` finds."""
+        mine = threading.get_ident()
+        with self._lock:
+            return next((run for thread, run in reversed(self._runs) if thread == mine and not run.open_block), None)
+
+    def add(self, run: Run) -> None:
+        with self._lock:
+            self._runs.append((threading.get_ident(), run))
+        self._hook()
+
+    def remove(self, run: Run) -> None:
+        with self._lock:
+            self._runs = [(thread, other) for thread, other in self._runs if other is not run]
+
+    def count_init(self) -> int:
+        with self._lock:
+            self._counts += 1
+            return self._counts
+
+    # --- how a program ends
+
+    def _hook(self) -> None:
+        if self._hooked:
+            return
+        self._hooked = True
+        atexit.register(self._at_exit)
+        self._excepthook = sys.excepthook
+        sys.excepthook = self._on_exception
+        self._exit = sys.exit
+        sys.exit = self._on_sys_exit  # `atexit` is not told the code; `exit()` and argparse come through here as well
+
+    def _on_sys_exit(self, code: Any = None) -> Any:
+        self._exit_code = 0 if code is None else code if isinstance(code, int) else 1
+        return self._exit(code)
+
+    def _on_exception(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if os.getpid() == self._pid and not place.in_notebook():
+            with self._lock:
+                runs = [run for _, run in self._runs]
+            for run in reversed(runs):
+                end_by_exception(run, error)
+        self._excepthook(kind, error, trace)
+
+    def _at_exit(self) -> None:
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            runs = [run for _, run in self._runs]
+        for run in reversed(runs):
+            code = self._exit_code
+            if code:
+                run._end(State.FAILED, f"exit code {code}", exit_code=code)
+            else:
+                run._end(State.FINISHED, "", exit_code=code, assumed=code is None)
+
+
+SESSION = Session()
+
+
+def end_by_exception(run: Run, error: BaseException) -> None:
+    """Finish a run because an exception leaves its program or its `with` block. (Rule 11.)"""
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
+        state = State.FAILED if code else State.FINISHED
+        run._end(state, f"exit code {code}" if code else "", exit_code=code)
+    elif isinstance(error, KeyboardInterrupt):
+        run._end(State.STOPPED, "interrupted")
+    elif type(error).__name__ == "TrialPruned":
+        run._end(State.STOPPED, "pruned")
+    else:
+        kept = run._place.keep_traceback
+        text = "".join(traceback.format_exception(error)) if kept else None
+        run._end(State.FAILED, f"{type(error).__name__}: {error}"[:1000] if kept else type(error).__name__, traceback=text)
+
+
+class RunPlace:
+    """What a run needs of its surroundings: where its journal is, who ships it, what is masked."""
+
+    def __init__(self, settings: Settings, state_dir: Path, *, mode: str, redact: Any, keep_traceback: bool) -> None:
+        self.strict = bool(settings.strict)
+        self.mode = mode
+        self.state_dir = state_dir
+        self.keep_traceback = keep_traceback
+        self.address: str | None = None
+        self._settings = settings
+        self._redact = redact
+        self._agent_ns = -AGENT_EVERY_NS
+
+    def mask(self, mapping: dict[str, Any]) -> dict[str, Any]:
+        return mask_mapping(mapping, self._redact) if self._redact else mapping
+
+    def ensure_agent(self) -> None:
+        """Start this machine's agent unless one shows signs of life; at most once a minute. Never raises."""
+        now = time.monotonic_ns()
+        if self.mode == "disabled" or not self._settings.agent or now - self._agent_ns < AGENT_EVERY_NS:
+            return
+        if place.agent_silence_s(self.state_dir) < AGENT_SILENCE_S:
+            return
+        self._agent_ns = now
+        why = spawn.can_start()
+        try:
+            if why is None:
+                spawn.start_agent(self.state_dir, settings_module.environment())
+        except OSError as error:
+            why = str(error)
+        if why is not None:
+            say(f"no agent could be started here: {why}; deliver the run with: farwatch sync {self.state_dir}")
+
+    def finish_wait_s(self) -> float:
+        """How long the end of the run waits for the server: not at all where the agent outlives this process."""
+        return float(self._settings.finish_timeout_s) if place.agent_dies_with_us() else 0.0
+
+    def leave(self, run: Any) -> None:
+        SESSION.remove(run)
+
+    def end_by_exception(self, run: Any, error: BaseException) -> None:
+        end_by_exception(run, error)
+
+
+def init(
+    project: str | None = None,
+    *,
+    name: str | None = None,
+    id: str | None = None,
+    resume: str = "allow",
+    from_step: float | None = None,
+    config: Any = None,
+    tags: Iterable[str] = (),
+    group: str | None = None,
+    job_type: str | None = None,
+    parent: str | None = None,
+    notes: str | None = None,
+    mode: str | None = None,
+    server: str | None = None,
+    dir: str | os.PathLike[str] | None = None,
+    console: bool = True,
+    system: bool = True,
+    total_steps: float | None = None,
+    redact: Any = REDACT,
+    ranks: Any = None,
+    reinit: str = "finish_previous",
+    source: Iterable[str] | None = None,
+    requirements: str = "infer",
+    traceback: bool = True,
+) -> Run:
+    """Start a run, or continue one, and return it. Waits for no network (but see `resume`).
+
+    Args:
+        project: Set of runs that are compared; `FARWATCH_PROJECT`, else the git root's name, else the script's folder.
+        name: What people call the run; by default two words made from its id.
+        id: Continue this run, or make one of this id.
+        resume: `allow`; `must` or `never` ask the server, for at most 5 s, whether the run exists.
+        from_step: Go back to this step of the run; what it had beyond is kept, drawn pale.
+        config: Inputs of the run: a mapping, Namespace, dataclass, attrs, pydantic, OmegaConf, absl flags, ….
+        tags, group, job_type, parent, notes: Labels, for finding it again.
+        mode: `online`, `offline` (opens no connection) or `disabled` (does nothing); `FARWATCH_MODE`.
+        server: Address of the server; `FARWATCH_SERVER`, else as `farwatch login` stored, else this user's own.
+        dir: State folder with the journals; `FARWATCH_DIR`, else the platform's.
+        console: Capture what goes through `sys.stdout`, `sys.stderr` and `logging`.
+        system: Sample CPU, memory, disk, network and GPUs.
+        total_steps: The step at which the training will be done.
+        redact: Names whose values are masked in config and command line.
+        ranks: None: detect. False: this process is a run of its own. Or `(rank, world_size)`.
+        reinit: What to do with an open run of this thread: `finish_previous`, `create_new`, `return_previous`.
+        source: Files to keep: None the entry script, `[]` none, or globs.
+        requirements: `infer` the installed packages, or a requirements file to keep.
+        traceback: Keep the traceback of an exception that ends the run.
+
+    Raises:
+        UsageError: An argument cannot be right; or `resume` is contradicted by the server.
+    """
+    settings = settings_module.load().replace(
+        server=server, dir=os.fspath(dir) if dir is not None else None, mode=mode, project=project
+    )
+    _check(settings.mode, resume, reinit, id)
+    previous = SESSION.of_this_thread()
+    if previous is not None:
+        if reinit == "return_previous":
+            return previous
+        if reinit == "finish_previous":
+            say(f"{previous.name} is finished: this thread starts another run")
+            previous.finish()
+    nth = SESSION.count_init()
+    environ = settings_module.environment()
+    where = RunPlace(settings, settings_module.state_dir(settings), mode=settings.mode, redact=redact, keep_traceback=traceback)
+    found = _ranks(ranks, environ)
+    given = id or (settings.run_id if nth == 1 else None) or found.run_id
+    run_id = given or new_run_id()
+    if not is_run_id(run_id):
+        raise UsageError(f"not a run id: `{run_id[:200]}`", hint="1 to 128 of A-Z a-z 0-9 . _ -, first a letter or digit")
+    mapping = to_mapping(config) if config is not None else {}
+    sidecar: dict[str, Any] = {
+        **_identity(run_id, bool(given), found, nth),
+        **_machine(redact),
+        "project": settings.project or place.project_name(environ, sys.argv[0] if sys.argv else "", os.getcwd()),
+        "name": name or (settings.name if nth == 1 and settings.name else run_name(run_id)),
+        "group": group or settings.group or found.group,
+        "job_type": job_type,
+        "parent": parent or (settings.run_id if nth > 1 and settings.run_id else None),
+        "notes": notes,
+        "tags": [*dict.fromkeys([*map(str, tags), *(tag.strip() for tag in settings.tags.split(",") if tag.strip())])],
+        "mode": settings.mode,
+        "resume": resume,
+        "from_step": from_step,
+        "system": system,
+        "console": console,
+        "total_steps": total_steps,
+        "source": None if source is None else [str(pattern) for pattern in source],
+        "requirements": requirements,
+    }
+    run = _open(sidecar, mapping, where, settings)
+    if from_step is not None:
+        run._counter, run._relative = from_step, 0
+    SESSION.add(run)
+    if mapping:
+        run._patch({"config": where.mask(mapping)}, vital=True)
+    if console and settings.mode != "disabled":
+        run._lines = _capture(run)
+    if settings.mode != "disabled":
+        where.ensure_agent()
+        if resume != "allow":
+            _ask(run, resume, float(settings.resume_wait_s))
+        if found.rank == 0:
+            _announce(run, where)
+        if found.hint:
+            say(found.hint)
+    return run
+
+
+def _check(mode: str, resume: str, reinit: str, id: str | None) -> None:
+    for name, value, known in (
+        ("mode", mode, MODES),
+        ("resume", resume, ("allow", "must", "never")),
+        ("reinit", reinit, ("finish_previous", "create_new", "return_previous")),
+    ):
+        if value not in known:
+            raise UsageError(f"{name} must be {', '.join(known[:-1])} or {known[-1]}, not: `{value}`")
+    if resume == "must" and not id:
+        raise UsageError("resume=\"must\" needs the id of the run to continue")
+
+
+def _ranks(ranks: Any, environ: Mapping[str, str]) -> launch.Ranks:
+    if ranks is None:
+        return launch.detect_ranks(environ)
+    if ranks is False:
+        return launch.Ranks()
+    try:
+        rank, world_size = (int(part) for part in ranks)
+    except (TypeError, ValueError):
+        raise UsageError(f"ranks must be None, False or (rank, world_size), not: `{ranks}`") from None
+    if not 0 <= rank < world_size:
+        raise UsageError(f"rank {rank} of {world_size} ranks cannot be")
+    return launch.given_ranks(rank, world_size, environ)
+
+
+def _identity(run_id: str, given: bool, found: launch.Ranks, nth: int) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "wire": WIRE_MAJOR,
+        "run": run_id,
+        "run_given": given,
+        "rank": found.rank,
+        "local_rank": found.local_rank,
+        "world_size": found.world_size,
+        "rendezvous": f"{found.rendezvous}/{nth}" if found.rendezvous else None,
+        "main": True,
+        "sibling_of": None,
+        "nth": nth,
+        "version": VERSION,
+    }
+
+
+def _machine(redact: Any) -> dict[str, Any]:
+    pid = os.getpid()
+    return {
+        "pid": pid,
+        "pid_start": place.process_start(pid),
+        "boot_id": place.boot_id(),
+        "pid_ns": place.pid_namespace(),
+        "uid": os.getuid() if hasattr(os, "getuid") else None,
+        "host": place.host_name(),
+        "user": place.user_name(),
+        "executable": sys.executable,
+        "cwd": os.getcwd(),
+        "argv": mask_argv(list(sys.orig_argv[1:] if not sys.argv or sys.argv[0] == "-c" else sys.argv), redact or ()),
+        "script": place.script_path(),
+        "python": sys.version.split()[0],
+    }
+
+
+def _open(sidecar: dict[str, Any], mapping: dict[str, Any], where: RunPlace, settings: Settings) -> Run:
+    """Open the journal: in the state folder, else wherever this node has a local disk, else nowhere, saying so."""
+    if settings.mode == "disabled":
+        return Run(null_writer({**sidecar, "server": None, "credential": None}), config=mapping, place=where)
+    root = place.choose_journal_root(where.state_dir, settings_module.environment())
+    try:
+        if root is None:
+            raise OSError("this node has no local disk that can be written")
+        where.state_dir = root.parent
+        server = None
+        if settings.mode == "online":
+            server, where.address = _server(settings, root.parent)
+        sidecar = {**sidecar, "server": server, "credential": server}
+        return Run(open_writer(root, sidecar, settings.journal_max_bytes), config=mapping, place=where)
+    except OSError as error:
+        say(f"nothing of this run is kept: {error}; set FARWATCH_DIR to a folder on a local disk")
+        return Run(null_writer({**sidecar, "server": None, "credential": None}), config=mapping, place=where)
+
+
+def _server(settings: Settings, state_dir: Path) -> tuple[str | None, str | None]:
+    """The server that the journal is for (None: this user's own, whenever there is one) and the address to show."""
+    found = servers.find_server(settings)
+    if found is None:
+        return None, None
+    address, credential = found
+    if credential is not None and credential.prove and not settings.server:
+        return None, address
+    if settings.token:
+        servers.store_credential(state_dir, address, settings.token)
+    return address, address
+
+
+def _capture(run: Run) -> Console:
+    def emit(stream: str, first_line_number: int, lines: list[str], open: bool) -> None:
+        body = {"s": stream, "n": first_line_number, "lines": lines, "open": open}
+        if run._alive[0]:  # a forked child's prints belong to its parent's terminal, not to its journal
+            run._journal.append(encode_json(Kind.CONSOLE, body, time=run._now_us()))
+
+    return Console(emit)
+
+
+def _ask(run: Run, resume: str, wait_s: float) -> None:
+    """Wait for the agent to have asked the server whether the run exists. The one wait of `init`. [H 8]"""
+    deadline = time.monotonic() + wait_s
+    while time.monotonic() < deadline:
+        answer = run._writer.answer()
+        if answer.get("error"):
+            error = answer["error"]
+            run._end(State.FAILED, str(error.get("message", "refused")))
+            raise UsageError(str(error.get("message", "the server refuses this run")), hint=error.get("hint"))
+        if answer.get("run"):
+            return
+        time.sleep(0.02)
+    say(f"the server did not say within {wait_s:g} s whether {run.id} exists; the run goes on")
+
+
+def _announce(run: Run, where: RunPlace) -> None:
+    url = run.url
+    if url is not None:
+        say(f"{run.name} {short_id(run.id)} → {url}")
+    elif where.mode == "offline":
+        say(f"{run.name} {short_id(run.id)}, offline, kept here; deliver it with: farwatch sync {where.state_dir}")
+    else:
+        say(f"{run.name} {short_id(run.id)}, kept here; see it with: farwatch serve")

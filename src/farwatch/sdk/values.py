@@ -1,0 +1,150 @@
+"""Turning what people log into numbers: Python, NumPy, torch, JAX and TensorFlow scalars, without importing any of them.
+
+Values are recognised by where their type comes from. A value on a device is not read here, see `farwatch.sdk.device`.
+"""
+
+import math
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from farwatch.wire.records import EXACT_INT
+
+UNNAMED = "unnamed"
+NAME_MAX_BYTES = 4096
+SEPARATOR = "/"
+
+
+class NotANumber(Exception):
+    """A value that cannot be a number; the text says why and what to use instead."""
+
+
+def metric_name(key: object) -> str:
+    """The name under which a key is kept: text, never empty, at most 4 KiB, without lone surrogates."""
+    name = key if isinstance(key, str) else str(key)
+    encoded = name.encode("utf-8", "replace")
+    if len(encoded) > NAME_MAX_BYTES:
+        encoded = encoded[:NAME_MAX_BYTES]
+    return encoded.decode("utf-8", "ignore") or UNNAMED
+
+
+def walk(data: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Each (name, value) of a mapping; nested mappings are joined with `/`, 32 levels deep."""
+    for key, value in data.items():
+        name = prefix + metric_name(key)
+        if isinstance(value, Mapping) and depth < 32:
+            yield from walk(value, name + SEPARATOR, depth + 1)
+        else:
+            yield name, value
+
+
+def number(value: Any) -> float | int | bool:
+    """Read a scalar that lives in this process's memory. Raises `NotANumber` for anything else.
+
+    Zero-dimensional arrays and arrays of one element count as scalars, whatever library they are from.
+    """
+    kind = type(value)
+    if kind is float or kind is int or kind is bool:
+        return value
+    if isinstance(value, bool | int | float):  # subclasses, and np.float64
+        return float(value) if isinstance(value, float) else int(value)
+    size = _size(value)
+    if size is not None and size != 1:
+        raise NotANumber(f"an array of {size} elements; use farwatch.Histogram(values) or run.extend(name, values)")
+    item = getattr(value, "item", None)
+    if item is not None:
+        detach = getattr(value, "detach", None)
+        found = detach().item() if detach is not None else item()
+    elif hasattr(value, "numpy"):
+        found = value.numpy().item()  # TensorFlow
+    elif hasattr(value, "__float__") and not isinstance(value, str | bytes):
+        found = float(value)
+    else:
+        raise NotANumber(f"a value of type {kind.__module__}.{kind.__qualname__}")
+    if isinstance(found, bool | int):
+        return found
+    if isinstance(found, complex):
+        raise NotANumber("a complex number; log its real and imaginary part")
+    return float(found)
+
+
+def _size(value: Any) -> int | None:
+    numel = getattr(value, "numel", None)
+    if callable(numel):
+        return int(numel())
+    size = getattr(value, "size", None)
+    if isinstance(size, int):
+        return size
+    shape = getattr(value, "shape", None)
+    return math.prod(shape) if isinstance(shape, tuple) else None
+
+
+def step_number(step: Any) -> float | int:
+    """The step of a call: an int where it is whole and exact, else a float64. Raises `NotANumber` if it is not finite."""
+    found = number(step)
+    if isinstance(found, bool):
+        return int(found)
+    if isinstance(found, int):
+        return found if -EXACT_INT <= found <= EXACT_INT else float(found)
+    if not math.isfinite(found):
+        raise NotANumber(f"step must be finite, not {found}")
+    return int(found) if found.is_integer() and abs(found) <= EXACT_INT else found
+
+
+def time_us(time: Any) -> int:
+    """Microseconds since the epoch from a `datetime`, integer milliseconds, or seconds as `time.time()` gives them.
+
+    A naive `datetime` is local time. Raises `NotANumber` for anything else.
+    """
+    if isinstance(time, datetime):
+        moment = time.astimezone(UTC)
+        since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+        return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    found = number(time)
+    if isinstance(found, int):
+        return found * 1000
+    if not math.isfinite(found):
+        raise NotANumber(f"time must be finite, not {found}")
+    # Seconds pass 1e11 in the year 5138; a larger float is milliseconds that somebody divided or averaged.
+    return round(found * 1_000_000) if abs(found) < 1e11 else round(found * 1000)
+
+
+def column(values: Any) -> tuple[bytes, int, bool]:
+    """Bytes of a column for `extend`: n × 8 bytes, n, and whether they are int64 (else float64).
+
+    NumPy arrays and CPU tensors go through NumPy, which is loaded then; everything else through `array`.
+    Raises `NotANumber` for what is not one-dimensional or holds no numbers.
+    """
+    detach = getattr(values, "detach", None)
+    if detach is not None:
+        values = detach().cpu().numpy()
+    elif hasattr(values, "__array__") and "numpy" in sys.modules:
+        values = sys.modules["numpy"].asarray(values)
+    if hasattr(values, "astype") and hasattr(values, "dtype"):
+        if values.ndim != 1:
+            raise NotANumber(f"an array of {values.ndim} dimensions; extend takes one")
+        kind = values.dtype.kind
+        if kind in "iub" and _exact(values):
+            return values.astype("<i8").tobytes(), len(values), kind != "b"
+        if kind not in "fiub":
+            raise NotANumber(f"an array of dtype {values.dtype}")
+        return values.astype("<f8").tobytes(), len(values), False
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
+        raise NotANumber(f"a value of type {type(values).__qualname__}; extend takes a list or an array")
+    found = [number(value) for value in values]
+    if found and all(type(value) is int and -EXACT_INT <= value <= EXACT_INT for value in found):
+        return array("q", found).tobytes(), len(found), True
+    return array("d", found).tobytes(), len(found), False
+
+
+def _exact(values: Any) -> bool:
+    return not len(values) or (int(values.max()) <= EXACT_INT and int(values.min()) >= -EXACT_INT)
+
+
+def time_column(times: Any) -> bytes:
+    """Bytes of a column of times, int64 µs since the epoch; see `time_us` for what counts as a time."""
+    if hasattr(times, "dtype") and getattr(times.dtype, "kind", "") == "M":
+        return times.astype("datetime64[us]").astype("<i8").tobytes()
+    return array("q", [time_us(value) for value in times]).tobytes()
