@@ -1,0 +1,81 @@
+"""Everything behind the routes of one server, opened in order and closed in the reverse order."""
+
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from farwatch.clock import Clock
+from farwatch.errors import GapError, UsageError
+from farwatch.server.feed import Feed
+from farwatch.server.spool import Uploads
+from farwatch.service.access import Access
+from farwatch.service.charts import Charts
+from farwatch.service.hub import Hub
+from farwatch.service.ingest import Ingest
+from farwatch.service.liveness import Liveness
+from farwatch.service.runs import Runs
+from farwatch.settings import Settings
+from farwatch.store.base import Store
+from farwatch.store.blobs import Blobs
+
+READERS = 4
+WRITERS = 8
+SERVER_ID = "server.id"
+LOCK = "lock"
+
+
+@dataclass(slots=True)
+class Services:
+    """What handlers use. `readers`: threads for queries. `writers`: threads that unpack batches and store files."""
+
+    settings: Settings
+    clock: Clock
+    access: Access
+    store: Store
+    runs: Runs
+    ingest: Ingest
+    liveness: Liveness
+    hub: Hub
+    charts: Charts
+    blobs: Blobs
+    uploads: Uploads
+    feed: Feed
+    data: Path
+    server_id: str
+    version: str
+    address: str
+    closers: list[Callable[[], object]] = field(default_factory=list)
+    readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS, "farwatch-read"))
+    writers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(WRITERS, "farwatch-write"))
+
+    def error_context(self, error: BaseException) -> dict[str, Any]:
+        """What stands beside an error in its answer."""
+        return {"epoch": self.store.epoch} if isinstance(error, GapError) else {}
+
+    def close(self) -> None:
+        """Finish what has begun, write what is in memory, release everything; may be called twice."""
+        self.writers.shutdown()
+        self.readers.shutdown()
+        while self.closers:
+            self.closers.pop()()
+
+
+def prepare_data(folder: Path) -> str:
+    """Make the data folder if need be and return the id of the server that lives in it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / SERVER_ID
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        server_id = path.read_text().strip()
+        if not server_id:
+            raise UsageError(f"an empty file where the server's id should be: `{path}`") from None
+        return server_id
+    with os.fdopen(handle, "w") as file:
+        server_id = secrets.token_hex(8)
+        file.write(server_id + "\n")
+    return server_id

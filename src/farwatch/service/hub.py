@@ -1,0 +1,478 @@
+"""The live stream: what has changed since a cursor, for whoever looks.
+
+Committing threads `publish`, readers `wait`. Everything since a cursor is found in a ring of ticks; a tick (one batch of one run) is cut
+into series once and its JSON is made once, however many browsers ask. Answers are coalesced, never queued: a slow reader gets fewer and
+larger ones.
+
+A position is (commit number, count within it), written `epoch:seq` or `epoch:seq.n`; an answer of a list or chart at commit number
+`seq` continues at `epoch:seq`. A cursor of another epoch, of before this process, or of the future is answered by `reset`.
+"""
+
+import asyncio
+import bisect
+import json
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from farwatch.clock import Clock
+from farwatch.errors import BusyError, NotFoundError, UsageError
+from farwatch.service.ticks import Tick
+from farwatch.settings import Settings
+from farwatch.store.base import Decoded, Writer
+
+RING_BYTES = 32 << 20
+RING_TICKS = 50_000
+COALESCE_S = 0.05
+ROW_S = 0.5  # a run whose only news is points shows a new row this often
+WAIT_MAX_S = 25.0
+POINTS_MAX = 256
+LINES_MAX = 1_000
+SUBSCRIBED_MAX = 5_000
+NAMES_MAX = 100_000  # names remembered per run to notice new ones
+EVERYTHING = "*"
+
+
+class Position(NamedTuple):
+    """A place in the stream of changes."""
+
+    seq: int
+    minor: int = 0
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the hub knows of a run: ticks in the ring, and when its row last changed."""
+
+    ticks: deque[Tick] = field(default_factory=deque)
+    lost: Position = Position(-1)  # ticks up to here have left the ring
+    row_at: Position = Position(-1)
+    row_mono: float = -1e9
+    project: str | None = None
+    known: set[str] = field(default_factory=set)
+    cached: tuple[Position, bytes | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a browser looks at. `project`: rows of that project, `*` for all; `runs`: rows of these; `series`: run -> names."""
+
+    project: str | None
+    runs: frozenset[str]
+    series: dict[str, frozenset[str]]
+    console: frozenset[str]
+
+    @classmethod
+    def parse(cls, body: dict[str, Any]) -> "Subscription":
+        """Read a request. Raises `UsageError` for what is none, or too much."""
+        runs, series, console = body.get("runs") or [], body.get("series") or [], body.get("console") or []
+        project = body.get("project")
+        if not (isinstance(runs, list) and isinstance(series, list) and isinstance(console, list)):
+            raise UsageError("`runs`, `series` and `console` are lists")
+        if len(runs) + len(series) + len(console) > SUBSCRIBED_MAX:
+            raise UsageError(f"at most {SUBSCRIBED_MAX} things can be watched in one stream", hint="subscribe to what is visible")
+        if not all(isinstance(run, str) for run in [*runs, *console]) or not (project is None or isinstance(project, str)):
+            raise UsageError("runs and projects are named by text")
+        wanted: dict[str, set[str]] = {}
+        for line in series:
+            if not isinstance(line, dict) or not isinstance(line.get("run"), str) or not isinstance(line.get("name"), str):
+                raise UsageError("a series is {\"run\": id, \"name\": text}")
+            wanted.setdefault(line["run"], set()).add(line["name"])
+        return cls(project, frozenset(runs), {run: frozenset(names) for run, names in wanted.items()}, frozenset(console))
+
+    def watches(self, run: str) -> bool:
+        """Whether points, lines or names of a run are wanted."""
+        return run in self.series or run in self.console or run in self.runs
+
+
+class _Waiter:
+    __slots__ = ("event", "subscription")
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.event = asyncio.Event()
+
+
+Row = Callable[[str], dict[str, Any]]
+Encode = Callable[[Any], bytes]
+
+
+class Hub:
+    """Hands changes to those who wait for them.
+
+    *Threads*: `publish` and `touch` may be called from any thread; `wait` only on the loop that `attach` named. The lock is held for memory
+    operations only. *Ordering*: `publish` is called in commit order. *Cost*: publishing costs some 10 µs where nobody looks; nothing runs
+    while nothing happens.
+
+    `row`: gives a run's row, or raises `NotFoundError` for one that is gone. `seq`: commit number at the start.
+    """
+
+    def __init__(self, epoch: str, seq: int, row: Row, settings: Settings, clock: Clock) -> None:
+        self.epoch = epoch
+        self.row = row
+        self._settings = settings
+        self._clock = clock
+        self._base = self._now = Position(seq)
+        self._runs: dict[str, _Run] = {}
+        self._ring: deque[Tick] = deque()
+        self._ring_bytes = 0
+        self._lock = threading.Lock()
+        self._waiters: set[_Waiter] = set()
+        self._changed: set[str] = set()
+        self._rows_changed = False
+        self._due: set[str] = set()
+        self._ripening = False
+        self._waking = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._open: dict[str, int] = {}
+        self._closed = False
+
+    @property
+    def seq(self) -> int:
+        """Commit number of the last change that is visible to readers."""
+        return self._now.seq
+
+    @property
+    def cursor(self) -> str:
+        """Where a stream that begins now begins."""
+        return self._write(self._now)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Name the loop on which readers wait."""
+        self._loop = loop
+
+    def publish(self, seq: int, writer: Writer, decoded: Decoded) -> None:
+        """Tell readers of one committed batch; its points are visible in the store already."""
+        mono = self._clock.mono_us() / 1e6
+        tick = Tick(writer, decoded)
+        with self._lock:
+            now = self._advance(seq)
+            tick.place = now
+            run = self._runs.setdefault(writer.run, _Run())
+            if len(run.known) < NAMES_MAX and not run.known.issuperset(decoded.names):
+                tick.new_names = [name for name in decoded.names if name not in run.known]
+                run.known.update(tick.new_names)
+            run.ticks.append(tick)
+            self._ring.append(tick)
+            self._ring_bytes += tick.size
+            while self._ring and (self._ring_bytes > RING_BYTES or len(self._ring) > RING_TICKS):
+                self._forget(self._ring.popleft())
+            self._changed.add(writer.run)
+            if mono - run.row_mono >= ROW_S:
+                self._row_changes(run, now, mono)
+            else:
+                self._due.add(writer.run)
+            wake = self._wakes()
+        if wake is not None:
+            wake.call_soon_threadsafe(self._pump)
+
+    def touch(self, run_id: str) -> None:
+        """Tell readers that something of a run's row has changed, or that the run is gone."""
+        mono = self._clock.mono_us() / 1e6
+        with self._lock:
+            now = self._advance(self._now.seq)
+            self._row_changes(self._runs.setdefault(run_id, _Run()), now, mono)
+            self._due.discard(run_id)
+            self._changed.add(run_id)
+            wake = self._wakes()
+        if wake is not None:
+            wake.call_soon_threadsafe(self._pump)
+
+    def close(self) -> None:
+        """Answer all readers now; later ones are answered at once. Called on the loop."""
+        self._closed = True
+        for waiter in self._waiters:
+            waiter.event.set()
+
+    def _advance(self, seq: int) -> Position:
+        now = self._now
+        self._now = Position(seq) if seq > now.seq else Position(now.seq, now.minor + 1)
+        return self._now
+
+    def _row_changes(self, run: _Run, now: Position, mono: float) -> None:
+        run.row_at, run.row_mono = now, mono
+        self._rows_changed = True
+
+    def _forget(self, tick: Tick) -> None:
+        run = self._runs[tick.writer.run]
+        run.ticks.popleft()
+        run.lost = tick.place
+        self._ring_bytes -= tick.size
+
+    def _wakes(self) -> asyncio.AbstractEventLoop | None:
+        if self._waking or not self._waiters or self._loop is None:
+            return None
+        self._waking = True
+        return self._loop
+
+    def _pump(self) -> None:
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            rows, self._rows_changed = self._rows_changed, False
+            self._waking = False
+            ripen = bool(self._due) and not self._ripening
+            self._ripening = self._ripening or ripen
+        for waiter in self._waiters:
+            subscription = waiter.subscription
+            if (rows and subscription.project is not None) or any(map(subscription.watches, changed)):
+                waiter.event.set()
+        if ripen and self._loop is not None:
+            self._loop.call_later(ROW_S, self._ripen)
+
+    def _ripen(self) -> None:
+        """Show the rows that were held back while points came in."""
+        mono = self._clock.mono_us() / 1e6
+        with self._lock:
+            self._ripening = False
+            due, self._due = self._due, set()
+            if due:
+                now = self._advance(self._now.seq)
+                for run_id in due:
+                    self._row_changes(self._runs[run_id], now, mono)
+            self._changed |= due
+            self._waking = True
+        self._pump()
+
+    def _write(self, place: Position) -> str:
+        return f"{self.epoch}:{place.seq}.{place.minor}" if place.minor else f"{self.epoch}:{place.seq}"
+
+    def _read(self, cursor: str) -> Position | None:
+        """The position of a cursor; None if this stream cannot continue from there."""
+        epoch, _, rest = cursor.rpartition(":")
+        seq, _, minor = rest.partition(".")
+        if epoch != self.epoch or not (seq.isascii() and seq.isdigit() and len(seq) < 19):
+            return None
+        if minor and not (minor.isascii() and minor.isdigit() and len(minor) < 19):
+            return None
+        place = Position(int(seq), int(minor or 0))
+        return place if self._base <= place <= self._now else None
+
+    @contextmanager
+    def _admit(self, actor: str) -> Iterator[None]:
+        if sum(self._open.values()) >= self._settings.streams_max:
+            raise BusyError("too many open streams", hint="close some pages", retry_after_s=5)
+        if self._open.get(actor, 0) >= self._settings.streams_per_actor:
+            raise BusyError("too many open streams of one person", hint="close some pages", retry_after_s=5)
+        self._open[actor] = self._open.get(actor, 0) + 1
+        try:
+            yield
+        finally:
+            self._open[actor] -= 1
+            if not self._open[actor]:
+                del self._open[actor]
+
+    async def wait(
+        self, subscription: Subscription, cursor: str | None, wait_s: float, actor: str, gone: asyncio.Event | None = None
+    ) -> bytes:
+        """What has changed since `cursor`, as JSON: at once if something has, else when something does, or after `wait_s` seconds.
+
+        `cursor`: None begins now and answers at once. `actor`: whose streams are counted together. `gone`: set when nobody listens any
+        more. Raises `BusyError` beyond the limits of open streams.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        deadline = began + min(max(wait_s, 0.0), WAIT_MAX_S)
+        place = self._now if cursor is None else self._read(cursor)
+        if cursor is None or place is None:
+            return self._answer(self._now, place is None, _Changes())
+        waiter = _Waiter(subscription)
+        with self._admit(actor):
+            self._waiters.add(waiter)
+            if self._due:
+                self._pump()  # rows held back while nobody looked
+            try:
+                while True:
+                    waiter.event.clear()
+                    if self._has_news(subscription, place) and began + COALESCE_S > loop.time():
+                        await asyncio.sleep(began + COALESCE_S - loop.time())
+                    now, changes = await self._collect(subscription, place)
+                    left = deadline - loop.time()
+                    if changes.any or left <= 0 or self._closed or (gone is not None and gone.is_set()):
+                        return self._answer(now, False, changes)
+                    try:
+                        await asyncio.wait_for(waiter.event.wait(), left)
+                    except TimeoutError:
+                        pass
+            finally:
+                self._waiters.discard(waiter)
+
+    def wake(self, gone: asyncio.Event, waiter_of: Subscription) -> None:
+        """Let the reader of a subscription look up, because nobody listens to it any more."""
+        gone.set()
+        for waiter in self._waiters:
+            if waiter.subscription is waiter_of:
+                waiter.event.set()
+
+    def _has_news(self, subscription: Subscription, place: Position) -> bool:
+        with self._lock:
+            if subscription.project is not None and any(run.row_at > place for run in self._runs.values()):
+                return True
+            watched = [self._runs.get(run) for run in (*subscription.runs, *subscription.series, *subscription.console)]
+            return any(run and (run.row_at > place or (run.ticks and run.ticks[-1].place > place)) for run in watched)
+
+    async def _collect(self, subscription: Subscription, place: Position) -> tuple[Position, "_Changes"]:
+        changes = _Changes()
+        with self._lock:
+            now = self._now
+            if subscription.project is not None:
+                rows = [one for one, run in self._runs.items() if run.row_at > place]
+            else:
+                rows = [one for one in subscription.runs if one in self._runs and self._runs[one].row_at > place]
+            ticks = {
+                run_id: _since(run.ticks, place)
+                for run_id in {*subscription.runs, *subscription.series, *subscription.console}
+                if (run := self._runs.get(run_id)) is not None and run.ticks and run.ticks[-1].place > place
+            }
+            lost = {run_id for run_id in ticks if self._runs[run_id].lost > place}
+        for run_id, found in ticks.items():
+            if run_id in subscription.series:
+                changes.points += points_of(found, subscription.series[run_id], run_id in lost)
+            if run_id in subscription.console:
+                changes.console += lines_of(found)
+            if run_id in subscription.runs or run_id in subscription.series:
+                changes.note_names(run_id, found)
+        if rows:
+            await self._rows(rows, subscription, changes)
+        return now, changes
+
+    async def _rows(self, ids: list[str], subscription: Subscription, changes: "_Changes") -> None:
+        """Add changed rows, each read and encoded once per change for all readers."""
+        stale = [one for one in ids if (cached := self._runs[one].cached) is None or cached[0] < self._runs[one].row_at]
+        if stale:
+            await asyncio.get_running_loop().run_in_executor(None, self._refresh, stale)
+        for one in ids:
+            run = self._runs[one]
+            wanted = one in subscription.runs or subscription.project in (EVERYTHING, run.project)
+            if not wanted or run.cached is None:
+                continue
+            if run.cached[1] is None:
+                changes.removed.append(one)
+            else:
+                changes.rows.append(run.cached[1])
+
+    def _refresh(self, ids: list[str]) -> None:
+        for one in ids:
+            run = self._runs[one]
+            place = run.row_at
+            try:
+                row = self.row(one)
+            except NotFoundError:
+                run.cached = (place, None)
+                continue
+            run.project = row.get("project", run.project)
+            run.cached = (place, None if row.get("deleted_ms") else _json(row))
+
+    def _answer(self, now: Position, reset: bool, changes: "_Changes") -> bytes:
+        head = {"cursor": self._write(now), "reset": reset, "removed": changes.removed, "now_ms": self._clock.wall_us() // 1000}
+        return b"".join(
+            (
+                _json(head)[:-1],
+                b',"runs":[',
+                b",".join(changes.rows),
+                b'],"points":[',
+                b",".join(changes.points),
+                b'],"console":[',
+                b",".join(changes.console),
+                b'],"new_metrics":',
+                _json(changes.new_metrics),
+                b',"media":',
+                _json(changes.media),
+                b"}",
+            )
+        )
+
+
+@dataclass(slots=True)
+class _Changes:
+    """Parts of an answer, encoded."""
+
+    rows: list[bytes] = field(default_factory=list)
+    points: list[bytes] = field(default_factory=list)
+    console: list[bytes] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    new_metrics: dict[str, list[str]] = field(default_factory=dict)
+    media: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def any(self) -> bool:
+        return bool(self.rows or self.points or self.console or self.removed or self.new_metrics or self.media)
+
+    def note_names(self, run_id: str, ticks: list[Tick]) -> None:
+        """Add names that a run has not logged before, and names of media that it has logged now."""
+        names = [name for tick in ticks for name in tick.new_names][:1_000]
+        media = sorted({name for tick in ticks for name in tick.media})
+        if names:
+            self.new_metrics[run_id] = names
+        if media:
+            self.media[run_id] = media
+
+
+def _json(value: Any) -> bytes:
+    """ASCII JSON: whatever stands in a text, lone surrogates included, cannot break it."""
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(_finite(value), separators=(",", ":"), allow_nan=False).encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if np.isfinite(value) else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _since(ticks: deque[Tick], place: Position) -> list[Tick]:
+    listed = list(ticks)
+    return listed[bisect.bisect_right(listed, place, key=lambda tick: tick.place) :]
+
+
+def points_of(ticks: list[Tick], names: frozenset[str], lost: bool) -> list[bytes]:
+    """The newest points of some series in ticks of one run, encoded; `lost`: older ticks have left the ring."""
+    answers = []
+    by_writer: dict[tuple[int, int], list[Tick]] = {}
+    for tick in ticks:
+        by_writer.setdefault((tick.writer.rank, tick.writer.attempt), []).append(tick)
+    for (rank, attempt), own in by_writer.items():
+        for name in sorted(name for name in names if any(name in tick.places for tick in own)):
+            parts: list[tuple[bytes, bytes, bytes]] = []
+            taken, more = 0, lost
+            for tick in reversed(own):
+                count = tick.count(name)
+                if not count:
+                    continue
+                if taken + count > POINTS_MAX:
+                    more = True
+                    if taken < POINTS_MAX:
+                        parts.append(tick.encoded(name, POINTS_MAX - taken))
+                    break
+                parts.append(tick.encoded(name))
+                taken += count
+            if parts:
+                parts.reverse()
+                head = _json({"run": own[0].writer.run, "name": name, "rank": rank, "attempt": attempt, "more": more})
+                steps, times, values = (b",".join(column) for column in zip(*parts, strict=True))
+                answers.append(
+                    head[:-1] + b',"steps":[' + steps + b'],"times_ms":[' + times + b'],"values":[' + values + b"]}"
+                )
+    return answers
+
+
+def lines_of(ticks: list[Tick]) -> list[bytes]:
+    """Console lines in ticks of one run, encoded, the newest of each rank."""
+    by_rank: dict[int, list[bytes]] = {}
+    for tick in ticks:
+        if tick.lines:
+            by_rank.setdefault(tick.writer.rank, []).extend(tick.lines)
+    return [
+        _json({"run": ticks[0].writer.run, "rank": rank})[:-1] + b',"lines":[' + b",".join(lines[-LINES_MAX:]) + b"]}"
+        for rank, lines in by_rank.items()
+    ]
