@@ -116,7 +116,7 @@ def scan(data: bytes | memoryview, offset: int, seed: int, *, limit: int | None 
             return Scan(offset, count, seed, False)
         length = word >> 32
         end = offset + 8 + length
-        if end > size:
+        if not length or end > size:
             return Scan(offset, count, seed, True)
         crc = crc32(data[offset + 8 : end], seed)
         if crc != word & 0xFFFFFFFF:
