@@ -48,6 +48,8 @@ class Metric:
     x: str | None = None
     goal: str | None = None
     unit: str | None = None
+    ranks: tuple[int, ...] = ()
+    attempts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,9 @@ class Run:
             pattern = f"^{_escaped(name)}$" if name is not None else match
             answer = self._contact.get(f"{self._path}/metrics", match=pattern, limit=PAGE, offset=len(found))
             for row in answer["metrics"]:
-                found[row["name"]] = Metric(**{key: number(row.get(key)) for key in fields if key != "name"}, name=row["name"])
+                told = {key: number(row[key]) for key in row.keys() & fields}
+                many = {key: tuple(row.get(key) or ()) for key in ("ranks", "attempts")}
+                found[row["name"]] = Metric(**{**told, "name": row["name"], **many})
             if not answer["metrics"] or len(found) >= answer["total"]:
                 return found
 

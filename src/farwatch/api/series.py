@@ -78,6 +78,15 @@ class SeriesTable:
     def attempt(self) -> Ints:
         return self._repeated("attempt", np.int64)
 
+    def codes(self, field: str) -> tuple[NDArray[np.int32], list[str]]:
+        """The column `run` or `name` as (n,) int32 codes and the words that they stand for, each once.
+
+        Words repeat for thousands of points: this is small, and quick to make.
+        """
+        words = {word: code for code, word in enumerate(dict.fromkeys(line[field] for line in self._lines))}
+        codes = np.array([words[line[field]] for line in self._lines], dtype=np.int32)
+        return np.repeat(codes, self._lengths), list(words)
+
     def __len__(self) -> int:
         return len(self.value)
 
@@ -94,10 +103,8 @@ class SeriesTable:
         import pandas  # optional: whoever asks for a frame has it
 
         def repeated(field: str) -> "pandas.Categorical":
-            # Ids repeat for thousands of points: categories keep the frame small and cost nothing to make.
-            categories = list(dict.fromkeys(line[field] for line in self._lines))
-            codes = np.repeat(np.array([categories.index(line[field]) for line in self._lines], dtype=np.int32), self._lengths)
-            return pandas.Categorical.from_codes(codes, categories=categories)
+            codes, words = self.codes(field)
+            return pandas.Categorical.from_codes(codes, categories=words)
 
         return pandas.DataFrame(
             {

@@ -1,0 +1,5 @@
+"""`python -m farwatch.cli`."""
+
+from farwatch.cli import main
+
+main()
