@@ -1,0 +1,206 @@
+import type { ChartLineMeta, ChartMeta, Num } from '../api/types';
+import type { Columns } from '../api/columns';
+import { toNumber } from './numbers';
+
+/** Numbers in order of x, as one line of a chart. `low` and `high` are there where a place stands for several points. */
+export interface Line {
+  meta: ChartLineMeta;
+  x: Float64Array;
+  y: Float64Array;
+  low: Float64Array | null;
+  high: Float64Array | null;
+  /** x of what is not a finite number: drawn as marks, and the line has a gap there. */
+  bad: Float64Array;
+}
+
+/** What came live after the server's answer. Steps, times and values run in parallel. */
+export interface Tail {
+  steps: number[];
+  times: number[];
+  values: number[];
+}
+
+export const lineKey = (run: string, name: string, rank = 0): string => `${run}\n${name}\n${rank}`;
+
+function part(arrays: Columns<ChartMeta>['arrays'], name: string, meta: ChartLineMeta): Float64Array {
+  const array = arrays[name];
+  if (!array) return new Float64Array(meta.length);
+  const slice = array.subarray(meta.start, meta.start + meta.length);
+  return slice instanceof Float64Array ? slice : Float64Array.from(slice as Float32Array);
+}
+
+/** The lines of an answer to `/charts`. */
+export function decodeLines({ meta, arrays }: Columns<ChartMeta>): Line[] {
+  return meta.lines.map((line) => {
+    if (line.exact) return fromPoints(line, part(arrays, 'px', line), part(arrays, 'pv', line));
+    const low = part(arrays, 'min', line);
+    const high = part(arrays, 'max', line);
+    const y = arrays.mean ? part(arrays, 'mean', line) : part(arrays, 'mean8', line).map((share, k) => low[k]! + ((high[k]! - low[k]!) * share) / 255);
+    const x = part(arrays, 'x', line);
+    const nonfinite = part(arrays, 'nonfinite', line);
+    return { meta: line, x, y, low, high, bad: x.filter((_, k) => nonfinite[k]! > 0 || !Number.isFinite(y[k]!)) };
+  });
+}
+
+/** A line of single points. Several at one x are drawn as their mean, with their smallest and largest as band. */
+export function fromPoints(meta: ChartLineMeta, px: Float64Array, pv: Float64Array): Line {
+  let repeats = false;
+  for (let k = 1; k < px.length && !repeats; k++) repeats = px[k] === px[k - 1];
+  const bad = px.filter((_, k) => !Number.isFinite(pv[k]!));
+  if (!repeats) return { meta, x: px, y: pv, low: null, high: null, bad };
+  const x: number[] = [];
+  const y: number[] = [];
+  const low: number[] = [];
+  const high: number[] = [];
+  for (let k = 0; k < px.length; ) {
+    const place = px[k]!;
+    let sum = 0;
+    let count = 0;
+    let least = Infinity;
+    let most = -Infinity;
+    for (; k < px.length && px[k] === place; k++) {
+      const value = pv[k]!;
+      if (!Number.isFinite(value)) continue;
+      sum += value;
+      count += 1;
+      least = Math.min(least, value);
+      most = Math.max(most, value);
+    }
+    x.push(place);
+    y.push(count ? sum / count : NaN);
+    low.push(count ? least : NaN);
+    high.push(count ? most : NaN);
+  }
+  return { meta, x: Float64Array.from(x), y: Float64Array.from(y), low: Float64Array.from(low), high: Float64Array.from(high), bad };
+}
+
+/** The line with what came live behind it: late points at their place, one already there not again. */
+export function withTail(line: Line, tailX: readonly number[], tailY: readonly number[]): Line {
+  if (tailX.length === 0) return line;
+  const end = line.x.length ? line.x[line.x.length - 1]! : -Infinity;
+  const added = tailX.map((place, k) => [place, tailY[k]!] as const).filter(([place]) => line.meta.exact || place > end);
+  if (!added.length) return line;
+  const last = added[added.length - 1]!;
+  const meta = { ...line.meta, last: last[1], last_step: line.meta.last_step };
+  const inOrder = added[0]![0] >= end && added.every(([place], k) => k === 0 || place >= added[k - 1]![0]);
+  const points = inOrder ? added : [...added].sort((a, b) => a[0] - b[0]);
+  if (line.meta.exact && line.low === null) {
+    const joined = inOrder ? null : [...Array.from(line.x, (place, k) => [place, line.y[k]!] as const), ...points].sort((a, b) => a[0] - b[0]);
+    const px = joined ? Float64Array.from(joined, (point) => point[0]) : concat(line.x, points.map((point) => point[0]));
+    const pv = joined ? Float64Array.from(joined, (point) => point[1]) : concat(line.y, points.map((point) => point[1]));
+    return fromPoints(meta, px, pv);
+  }
+  const fresh = fromPoints(meta, Float64Array.from(points, (point) => point[0]), Float64Array.from(points, (point) => point[1]));
+  return {
+    meta,
+    x: concat(line.x, fresh.x),
+    y: concat(line.y, fresh.y),
+    low: concat(line.low ?? line.y, fresh.low ?? fresh.y),
+    high: concat(line.high ?? line.y, fresh.high ?? fresh.y),
+    bad: concat(line.bad, fresh.bad),
+  };
+}
+
+function concat(one: Float64Array, other: ArrayLike<number>): Float64Array {
+  const joined = new Float64Array(one.length + other.length);
+  joined.set(one);
+  joined.set(other, one.length);
+  return joined;
+}
+
+/** Position of the first x that is not below `place`. */
+export function lowerBound(x: Float64Array, place: number): number {
+  let low = 0;
+  let high = x.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (x[middle]! < place) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Index of the point nearest to `place`, or -1 where the line has none within `reach`. */
+export function nearest(x: Float64Array, place: number, reach: number): number {
+  if (!x.length) return -1;
+  const right = lowerBound(x, place);
+  const index = right === 0 ? 0 : right === x.length || place - x[right - 1]! <= x[right]! - place ? right - 1 : right;
+  return Math.abs(x[index]! - place) <= reach ? index : -1;
+}
+
+/**
+ * Exponential moving average without the pull towards the start, whose memory is a share of the visible range, so
+ * that it looks the same however many points there are. `strength` is 0 (none) to 1. Gaps stay gaps.
+ */
+export function smooth(x: Float64Array, y: Float64Array, strength: number, span: number): Float64Array {
+  if (strength <= 0 || x.length < 3 || !(span > 0)) return y;
+  const memory = (span * strength ** 3) / 4;
+  const out = new Float64Array(y.length);
+  let sum = 0;
+  let weight = 0;
+  let before = x[0]!;
+  for (let k = 0; k < y.length; k++) {
+    const value = y[k]!;
+    if (!Number.isFinite(value)) {
+      out[k] = value;
+      continue;
+    }
+    const keep = Math.exp(-(x[k]! - before) / memory);
+    before = x[k]!;
+    sum = sum * keep + value;
+    weight = weight * keep + 1;
+    out[k] = sum / weight;
+  }
+  return out;
+}
+
+/** Smallest and largest finite x of all lines, or null. */
+export function xExtent(lines: readonly Line[]): [number, number] | null {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const { x } of lines) {
+    if (!x.length) continue;
+    low = Math.min(low, x[0]!);
+    high = Math.max(high, x[x.length - 1]!);
+  }
+  return low <= high ? [low, high] : null;
+}
+
+/** Smallest and largest value to be seen between two x, bands and all; above 0 for a logarithmic axis. */
+export function yExtent(lines: readonly Line[], from: number, to: number, log: boolean): [number, number] | null {
+  let least = Infinity;
+  let most = -Infinity;
+  for (const { x, y, low, high } of lines) {
+    const start = Math.max(0, lowerBound(x, from) - 1);
+    for (let k = start; k < x.length && (x[k]! <= to || k === start); k++) {
+      for (const value of [low ? low[k]! : y[k]!, high ? high[k]! : y[k]!]) {
+        if (!Number.isFinite(value) || (log && value <= 0)) continue;
+        if (value < least) least = value;
+        if (value > most) most = value;
+      }
+    }
+  }
+  return least <= most ? [least, most] : null;
+}
+
+/** The range of an axis around values: some air, never empty. */
+export function padded([low, high]: readonly [number, number], log: boolean): [number, number] {
+  if (log) {
+    const air = Math.max(0.02, (Math.log10(high) - Math.log10(low)) * 0.06);
+    return [10 ** (Math.log10(low) - air), 10 ** (Math.log10(high) + air)];
+  }
+  if (low === high) {
+    const air = low === 0 ? 1 : Math.abs(low) * 0.1;
+    return [low - air, high + air];
+  }
+  const air = (high - low) * 0.06;
+  return [low >= 0 && low - air < 0 ? 0 : low - air, high + air];
+}
+
+/** Where on the chosen axis a live point lies, or null where only the server can say. */
+export function liveX(axis: string, step: Num, timeMs: number, startedMs: number | null): number | null {
+  if (axis === 'step') return toNumber(step);
+  if (axis === 'time') return timeMs;
+  if (axis === 'relative') return startedMs === null ? null : (timeMs - startedMs) / 1000;
+  return null;
+}

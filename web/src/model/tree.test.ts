@@ -1,0 +1,45 @@
+import { describe, expect, it } from 'vitest';
+import { branchesOf, findLeaves, leavesOf } from './tree';
+import { elapsedMs, progressOf, stateLook } from './states';
+
+describe('config', () => {
+  const leaves = leavesOf({ lr: 1e-3, opt: { name: 'adam', betas: [0.9, 0.99], empty: {} }, data: { path: { root: '/d' } } });
+
+  it('has a path for each value', () => {
+    expect(leaves.map((leaf) => leaf.path)).toEqual(['lr', 'opt/name', 'opt/betas', 'opt/empty', 'data/path/root']);
+  });
+
+  it('is found by words of path and value', () => {
+    expect(findLeaves(leaves, 'OPT 0.99').map((leaf) => leaf.path)).toEqual(['opt/betas']);
+    expect(findLeaves(leaves, ' ')).toHaveLength(5);
+  });
+
+  it('has branches', () => {
+    expect(branchesOf(leaves).map((branch) => [branch.name, branch.leaves.length])).toEqual([['', 1], ['opt', 3], ['data', 1]]);
+  });
+
+  it('is searched within a second at 5,000 fields', () => {
+    const many = leavesOf(Object.fromEntries(Array.from({ length: 5000 }, (_, k) => [`key${k}`, { value: k }])));
+    const start = performance.now();
+
+    expect(findLeaves(many, '4321')).toHaveLength(1);
+    expect(performance.now() - start).toBeLessThan(1000);
+  });
+});
+
+describe('states', () => {
+  const run = { state: 'running', created_ms: 0, started_ms: 1000, ended_ms: null, duration_ms: null, step: 24, total_steps: 100, progress: null };
+
+  it('count time while open and keep it afterwards', () => {
+    expect(elapsedMs(run, 11_000)).toBe(10_000);
+    expect(elapsedMs({ ...run, state: 'finished', duration_ms: 42 }, 11_000)).toBe(42);
+  });
+
+  it('tell progress and what is left', () => {
+    expect(progressOf(run, 11_000, null)).toEqual({ share: 0.25, n: 25, total: 100, leftMs: 30_000 });
+    expect(progressOf({ ...run, progress: { n: 5, total: null } }, 11_000, null)).toEqual({ share: null, n: 5, total: null, leftMs: null });
+    expect(progressOf({ ...run, state: 'failed' }, 11_000, 5)?.leftMs).toBeNull();
+  });
+
+  it('survive a word they do not know', () => expect(stateLook('hibernating').tone).toBe('quiet'));
+});
