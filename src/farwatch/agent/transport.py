@@ -218,6 +218,7 @@ class HttpTransport:
                 raise ContactError(f"the answer is larger than {max_bytes} bytes", hint="is this address a Farwatch server?")
         if response.length:  # http.client ends quietly when the other side closes early
             raise http.client.IncompleteRead(b"", response.length)
+        response.close()  # else the kept connection believes that the answer is still being read
         received = {name.lower(): value for name, value in response.getheaders()}
         if response.will_close:
             self.close()
