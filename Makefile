@@ -37,7 +37,7 @@ $(INDEX): hatch_build.py $(WEB) | .venv/.demo
 web: $(INDEX)
 
 demo: .venv/.demo $(INDEX)
-	@exec $(PY) -m farwatch demo
+	@exec $(PY) -m farwatch.cli demo --data demo-data
 
 # The wheel that users get is the one that the tests run.
 build/wheel/.made: .venv/.dev $(INDEX) $(SRC) hatch_build.py pyproject.toml
