@@ -14,7 +14,7 @@ SRC := $(shell find src -path src/farwatch/server/web -prune -o -name '*.py' -pr
 INDEX := src/farwatch/server/web/index.html
 say = @printf 'farwatch: %s\n'
 
-.PHONY: help demo test nightly bench lint types web web-test wheel docs snapshots clean
+.PHONY: help demo test nightly bench lint types web web-test wheel docs clean
 
 help:
 	@sed -n '2,7s/^# \{0,1\}//p' Makefile
@@ -72,10 +72,7 @@ bench: .venv/.dev
 	@exec $(PY) -m bench
 
 docs: .venv/.dev
-	@$(PY) -m farwatch.testing.reference docs/reference
-
-snapshots: .venv/.dev
-	@$(PY) -m tests.surface
+	@$(PY) -m farwatch.testing.reference docs/reference tests/snapshots
 
 clean:
 	rm -rf .venv build dist web/node_modules src/farwatch/server/web
