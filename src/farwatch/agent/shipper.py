@@ -1,0 +1,384 @@
+"""Shipping the journals of one server: batches in order, acknowledged, never lost, never doubled.
+
+The agent has no state of its own that matters: the trainer numbered the records, the server says which one it expects,
+and the reader goes there. Everything here is one thread's; files travel on another connection
+(`farwatch.agent.files`), so that they never delay a point.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from farwatch.agent.backoff import DENIED_S, REFUSED_S, TROUBLE_MAX_S, Backoff
+from farwatch.agent.clone import ClonedReader
+from farwatch.agent.folder import SENT, JournalFolder
+from farwatch.agent.packing import pack
+from farwatch.agent.reader import Reader
+from farwatch.agent.transport import Transport
+from farwatch.clock import Clock
+from farwatch.errors import (
+    ContactError,
+    DataError,
+    DeniedError,
+    FarwatchError,
+    ForkError,
+    GapError,
+    NotFoundError,
+)
+from farwatch.wire.batch import FLAG_GAP, Batch
+
+Connect = Callable[[], Transport | None]
+"""Opens a way to the server, looking up its address and token anew; None while there is no server."""
+
+MAX_BYTES = 1 << 20
+PER_TURN = 4  # batches of one journal before the next one has its turn
+NO_SERVER_S = 0.5
+ASIDE_ONE_BY_ONE = 8  # after so many refusals in a row whole batches are set aside: the server refuses everything
+BLOCKED_S = 60.0
+LOG = logging.getLogger("farwatch.agent")
+
+
+@dataclass(slots=True)
+class Shipment:
+    """One journal on its way. Written by the shipper's thread; others read single fields, and set `ended` and `death`.
+
+    `ended`: its process writes no more. `death`: how it died, to be told to the server. `complete`: all that was
+    written is acknowledged, files included. `refused`: why the server takes nothing of it.
+    """
+
+    folder: JournalFolder
+    reader: Reader | ClonedReader
+    ended: bool = False
+    death: dict[str, Any] | None = None
+    alive: bool | None = None
+    registered: bool = False
+    server: dict[str, Any] = field(default_factory=dict)
+    epoch: str = ""
+    acknowledged: int = 0
+    caught_up: bool = False
+    complete: bool = False
+    death_told: bool = False
+    refused: str | None = None
+    set_aside: int = 0
+    files_behind: int = 0
+    files_bytes: int = 0
+    files_known: bool = False
+    backoff: Backoff = field(default_factory=Backoff)
+    max_records: int = 1 << 30
+    refusals: int = 0
+    gap_mark: tuple[int, int] | None = None
+    pending: Batch | None = None
+    noted: tuple[int, bool] | None = None
+
+    @property
+    def writer_id(self) -> str:
+        """Under which id the server knows it."""
+        return self.reader.writer_id if isinstance(self.reader, ClonedReader) else self.folder.writer_id
+
+    @classmethod
+    def of(cls, folder: JournalFolder, *, reopen: bool = False) -> "Shipment":
+        """A journal that has not been offered yet."""
+        aside = sum(int(name.split("-")[1].split(".")[0]) for name in folder.aside() if name.endswith(".fwb"))
+        reader = ClonedReader.find(folder) or Reader(folder, reopen)
+        return cls(folder, reader, set_aside=aside, acknowledged=folder.acknowledged()[0])
+
+
+class Shipper:
+    """Ships journals to one server.
+
+    *Threads*: one calls `turn` and `beat`; `add` and `remove` may be called by another. *Errors*: none get out: the
+    network's become waits, the server's become what it asked for, a journal's own concern that journal only.
+    """
+
+    def __init__(self, connect: Connect, clock: Clock, *, agent_id: str, host: str = "", version: str = "") -> None:
+        self._connect = connect
+        self._clock = clock
+        self._agent_id = agent_id
+        self._about = {"host": host, "version": version}
+        self._transport: Transport | None = None
+        self._shipments: tuple[Shipment, ...] = ()
+        self.backoff = Backoff()
+        self.trouble: str | None = None
+        self.contact_us: int | None = None
+        self.reached = False
+
+    @property
+    def shipments(self) -> tuple[Shipment, ...]:
+        """The journals, runs before what belongs to them."""
+        return self._shipments
+
+    def add(self, shipment: Shipment) -> None:
+        """Take over a journal."""
+        self._shipments = tuple(sorted((*self._shipments, shipment), key=_order))
+
+    def remove(self, shipment: Shipment) -> None:
+        """Let go of a journal."""
+        self._shipments = tuple(other for other in self._shipments if other is not shipment)
+        shipment.reader.close()
+
+    def close(self) -> None:
+        """Close the connection; may be called twice."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+
+    def turn(self) -> bool:
+        """Look at every journal once and send what is there. Returns whether anything was sent."""
+        sent = False
+        for shipment in self._shipments:
+            now_us = self._clock.mono_us()
+            if not self.backoff.ready(now_us):
+                return sent
+            if not shipment.backoff.ready(now_us):
+                continue
+            try:
+                sent = self._ship(shipment) or sent
+            except FarwatchError as error:
+                self._trouble(shipment, error)
+            except OSError as error:
+                LOG.warning("journal %s: %s", shipment.folder.writer_id, error.strerror)
+                shipment.backoff.failed(now_us, at_most_s=TROUBLE_MAX_S)
+            self._note(shipment)
+        return sent
+
+    def beat(self, next_s: float) -> bool:
+        """Tell the server who lives, who died and how much waits. Returns whether it heard."""
+        told = {s.writer_id: self._life_of(s) for s in self._shipments if s.registered and s.folder.role == "trainer"}
+        if not told or not self.backoff.ready(self._clock.mono_us()):
+            return not told
+        dead = [s for s in self._shipments if s.death is not None and s.writer_id in told]
+        body = {"writers": told, "next_s": next_s, **self._about}
+        try:
+            answer = self._ask("POST", f"/agents/{self._agent_id}/beat", body, timeout_s=10)
+        except FarwatchError as error:
+            self._no_contact(error)
+            return False
+        for shipment in dead:
+            shipment.death_told = True
+        for shipment in self._shipments:
+            known = (answer.get("writers") or {}).get(shipment.writer_id)
+            expected = known.get("expected") if isinstance(known, dict) else None
+            restored = bool(shipment.epoch) and answer.get("epoch") not in (None, shipment.epoch)
+            behind = isinstance(expected, int) and expected < shipment.acknowledged
+            if shipment.registered and (restored or behind):
+                shipment.registered = False  # the next turn asks for its mark and offers again from there
+        return True
+
+    # --- one journal
+
+    def _ship(self, s: Shipment) -> bool:
+        if not s.registered and not self._register(s):
+            return False
+        sent = False
+        for _ in range(PER_TURN):
+            # Read before cutting: an end that is noticed in between leaves one more look.
+            ended = s.ended
+            if s.pending is None:
+                s.pending = s.reader.cut(MAX_BYTES, now_us=self._clock.mono_us(), ended=ended, max_records=s.max_records)
+            if s.pending is None:
+                s.caught_up = True
+                s.complete = ended and s.files_known and not s.files_behind
+                return sent
+            s.caught_up = s.complete = False
+            self._send(s, s.pending)
+            sent = True
+        return sent
+
+    def _register(self, s: Shipment) -> bool:
+        body = {name: value for name, value in s.folder.sidecar.items() if name != "credential"}
+        if s.writer_id != s.folder.writer_id:
+            body |= {"writer": s.writer_id, "clone_of": s.folder.writer_id}
+        try:
+            answer = self._ask("POST", "/writers", body)
+        except FarwatchError as error:
+            if error.retryable or isinstance(error, DeniedError):
+                raise
+            s.refused = str(error)
+            LOG.warning("journal %s was refused: %s", s.folder.writer_id, error)
+            s.backoff.until_us = self._clock.mono_us() + int(REFUSED_S * 1e6)
+            return False
+        s.refused = None
+        s.registered = True
+        s.server = answer
+        s.epoch = str(answer.get("epoch", ""))
+        s.pending = None
+        s.files_known = False
+        self._seek(s, answer)
+        self.write_sent(s)
+        return True
+
+    def _seek(self, s: Shipment, mark: dict[str, Any]) -> None:
+        expected, crc = mark.get("expected"), mark.get("crc")
+        if not isinstance(expected, int) or not isinstance(crc, int):
+            raise ContactError("the server did not say which record it expects", status=200)
+        s.pending = None
+        s.reader.seek(expected, crc)
+        s.acknowledged = expected
+
+    def _send(self, s: Shipment, batch: Batch) -> None:
+        data, encoding = pack(batch.encode())
+        headers = {"Content-Type": "application/x-farwatch-batch", "Content-Encoding": encoding}
+        try:
+            answer = self._ask("POST", f"/writers/{s.writer_id}/batches", data, headers=headers)
+        except (GapError, ForkError, NotFoundError, DeniedError):
+            raise
+        except FarwatchError as error:
+            if error.retryable:
+                raise
+            self._refused(s, batch, error)
+            return
+        s.backoff.succeeded()
+        s.pending = None
+        s.gap_mark = None
+        if not batch.flags & FLAG_GAP:
+            s.refusals = 0
+        s.max_records = min(s.max_records * 2, 1 << 30)
+        s.acknowledged = batch.first + batch.count
+        epoch = str(answer.get("epoch", s.epoch))
+        if answer.get("expected") != s.acknowledged or epoch != s.epoch:
+            s.registered = False  # restored, or ahead of us: ask where it stands
+
+    def _refused(self, s: Shipment, batch: Batch, error: FarwatchError) -> None:
+        """Find the record that is refused for good, keep it aside, and tell the server that it will not come."""
+        if batch.flags & FLAG_GAP:
+            raise ContactError(f"the server refuses a gap: {error.message}", status=422) from error
+        if batch.count > 1 and s.refusals < ASIDE_ONE_BY_ONE:
+            s.max_records = batch.count // 2
+            s.pending = None
+            s.reader.seek(batch.first, batch.crc_before)
+            return
+        name = f"{batch.first:012d}-{batch.count}.fwb"
+        s.folder.write_aside(name, batch.encode())
+        reason = {"first": batch.first, "count": batch.count, "code": error.code, "reason": str(error)}
+        s.folder.write_aside(name + ".json", json.dumps(reason).encode())
+        LOG.warning("journal %s: %d records from %d set aside: %s", s.writer_id, batch.count, batch.first, error)
+        s.refusals += 1
+        s.set_aside += batch.count
+        told = f"refused and set aside: {error.message}".encode()[:1000]
+        s.pending = Batch(batch.writer_id, batch.first, batch.count, batch.crc_before, batch.crc_after, told, FLAG_GAP)
+
+    # --- trouble
+
+    def _trouble(self, s: Shipment, error: FarwatchError) -> None:
+        now_us = self._clock.mono_us()
+        if isinstance(error, GapError):
+            mark = (int(error.details.get("expected", -1)), int(error.details.get("crc", -1)))  # type: ignore[call-overload]
+            if mark == s.gap_mark or mark[0] < 0 or mark[1] < 0:
+                s.registered = False
+                s.backoff.failed(now_us, error, at_most_s=TROUBLE_MAX_S)
+            s.gap_mark = mark
+            if mark[0] >= 0 and mark[1] >= 0 and s.registered:
+                try:
+                    self._seek(s, {"expected": mark[0], "crc": mark[1]})
+                except ForkError as fork:
+                    self._fork(s, fork)
+        elif isinstance(error, ForkError):
+            self._fork(s, error)
+        elif isinstance(error, NotFoundError):
+            s.registered = False
+            s.backoff.failed(now_us, error, at_most_s=TROUBLE_MAX_S)
+        elif isinstance(error, DataError):
+            LOG.warning("journal %s: %s", s.folder.writer_id, error)
+            s.refused = str(error)
+            s.backoff.until_us = now_us + int(BLOCKED_S * 1e6)
+        elif "status" in error.details and not isinstance(error, DeniedError):
+            s.backoff.failed(now_us, error, at_most_s=TROUBLE_MAX_S)
+            self.trouble = str(error)
+        else:
+            self._no_contact(error)
+
+    def _fork(self, s: Shipment, error: ForkError) -> None:
+        """Two copies send under one id: go on as a writer of our own."""
+        LOG.warning("journal %s: %s; going on under a new writer id", s.writer_id, error)
+        if isinstance(s.reader, ClonedReader):
+            s.acknowledged = s.reader.start
+        s.reader.close()
+        known = min(s.acknowledged, self._own_records(s))
+        s.reader = ClonedReader.make(s.folder, known)
+        s.registered = False
+        s.pending = None
+        s.acknowledged = 0
+        s.backoff.failed(self._clock.mono_us())
+
+    def _own_records(self, s: Shipment) -> int:
+        """How far the server had acknowledged this copy before it met the other one's records."""
+        return s.noted[0] if s.noted is not None else s.folder.acknowledged()[0]
+
+    def _no_contact(self, error: FarwatchError) -> None:
+        """Nobody there, or we may not: drop the connection, so that address and token are looked up again."""
+        if self.trouble != str(error):
+            LOG.info("%s", error)
+        self.trouble = str(error)
+        self.close()
+        now_us = self._clock.mono_us()
+        if isinstance(error, DeniedError):
+            self.backoff.failed(now_us, error, at_most_s=DENIED_S)
+        else:
+            self.backoff.failed(now_us, error)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | dict[str, Any],
+        *,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = 30.0,
+    ) -> dict[str, Any]:
+        if self._transport is None:
+            self._transport = self._connect()
+            if self._transport is None:
+                raise ContactError("no server yet", retry_after_s=NO_SERVER_S)
+        answer = self._transport.request(method, path, body, headers=headers, timeout_s=timeout_s).json()
+        self.backoff.succeeded()
+        self.trouble = None
+        self.reached = True
+        self.contact_us = self._clock.mono_us()
+        return answer
+
+    # --- what is told
+
+    def _life_of(self, s: Shipment) -> dict[str, Any]:
+        waiting = s.pending.count if s.pending is not None else 0
+        bytes_behind = 0 if s.caught_up else s.reader.behind_bytes()
+        life: dict[str, Any] = {"records_behind": waiting, "bytes_behind": bytes_behind + s.files_bytes}
+        if s.alive is not None:
+            life["alive"] = s.alive
+        if s.death is not None:
+            life |= {"alive": False, "cause": s.death}
+        if s.set_aside:
+            life["set_aside"] = s.set_aside
+        return life
+
+    def _note(self, s: Shipment) -> None:
+        """Tell the trainer, who may be waiting, and `farwatch status`."""
+        if not s.registered:
+            return
+        whole = s.caught_up and s.files_known and not s.files_behind
+        noted = (s.acknowledged, whole)
+        if noted != s.noted:
+            s.folder.acknowledge(*noted)
+            if s.complete and (s.noted is None or not s.noted[1]):
+                self.write_sent(s)
+            s.noted = noted
+
+    def write_sent(self, s: Shipment) -> None:
+        """Leave beside the journal where it went."""
+        kept = ("run", "name", "project", "number", "short", "url", "attempt", "epoch")
+        note = {name: s.server.get(name) for name in kept}
+        note |= {
+            "address": self._transport.address if self._transport is not None else None,
+            "acknowledged": s.acknowledged,
+            "complete": s.complete,
+            "set_aside": s.set_aside,
+            "contact_ms": self._clock.wall_us() // 1000,
+        }
+        s.folder.write_note(SENT, note)
+
+
+def _order(s: Shipment) -> tuple[bool, bool, int]:
+    sidecar = s.folder.sidecar
+    rank = sidecar.get("rank")
+    return s.folder.role != "trainer", not sidecar.get("main", True), rank if isinstance(rank, int) else 0
