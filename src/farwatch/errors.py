@@ -8,6 +8,7 @@ FarwatchError
 ├── ContactError            the server cannot be reached; trying again may help
 ├── RefusedError            the server answered no; trying again will not help
 │   ├── DeniedError         who asks is unknown, or may not
+│   ├── ExistsError         a run that must not exist does
 │   ├── GapError            a batch does not continue what the server has
 │   ├── ForkError           two journals claim the same writer
 │   └── LimitError          a quota or a size limit, with when to try again
@@ -83,6 +84,13 @@ class ForbiddenError(DeniedError):
 
     code = "forbidden"
     http_status = 403
+
+
+class ExistsError(RefusedError):
+    """Raised when a run is to be made under an id that another run has, with `resume="never"`."""
+
+    code = "exists"
+    http_status = 409
 
 
 class GapError(RefusedError):

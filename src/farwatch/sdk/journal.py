@@ -5,7 +5,7 @@ of its own, and never raises for a full disk. Its callers hold `Journal.lock` an
 
 How a record becomes true (`farwatch.wire.segment` has the bytes): payload first, then one aligned 8-byte store through
 a `memoryview` cast to `Q` — never `struct.pack_into`, which zeroes before it stores, so that `kill -9` could leave an
-empty word — and only then does `_at`, one tuple, move on. An exception thrown between the two by a signal handler is
+empty word — and only then does `at`, one tuple, move on. An exception thrown between the two by a signal handler is
 found by the next call: the word in front of it is not zero.
 """
 
@@ -35,10 +35,18 @@ _At = tuple[mmap.mmap, _Words, int, int, int, int]
 class Journal:
     """The journal of one writer.
 
+    `at`: the position, one tuple so that it cannot tear: mapping, its words, end of what ordinary records may use (0: go
+    on elsewhere), offset of the next record, CRC of the last, number of the next.
+
     *Threads*: any, under `lock`. *Re-entrancy*: a call that finds `busy` set (a signal handler, a finalizer or a hook
     interrupted the holder of the lock in this very thread) must put itself into `deferred` and return.
     *Ownership*: the folder belongs to this process until `close`; a fork must not touch it, see `forked`.
     """
+
+    __slots__ = (
+        "_clock_ns", "_closed", "_max_bytes", "_retry_ns", "_segment", "_used_bytes",
+        "at", "busy", "deferred", "dropped", "folder", "full", "lock", "writer_id",
+    )  # fmt: skip  # slots are read faster than a dictionary
 
     def __init__(self, folder: Path, writer_id: str, *, max_bytes: int, clock_ns: Callable[[], int]) -> None:
         """Create segment 0 in an existing `folder`. Raises `OSError` if there is no room for it."""
@@ -55,12 +63,12 @@ class Journal:
         self._segment = -1
         self._retry_ns = 0
         self._closed = False
-        self._at: _At = self._open_segment(FIRST_SEGMENT, wire.first_seed(writer_id), 0)
+        self.at: _At = self._open_segment(FIRST_SEGMENT, wire.first_seed(writer_id), 0)
 
     @property
     def number(self) -> int:
         """Number of the next record: how many have been committed."""
-        return self._at[5]
+        return self.at[5]
 
     @property
     def segment(self) -> int:
@@ -100,7 +108,7 @@ class Journal:
 
         Returns False if there was no room: the record is counted in `dropped`. `vital` records may use the reserves.
         """
-        mapping, words, limit, offset, crc, number = self._at
+        mapping, words, limit, offset, crc, number = self.at
         end = offset + 8 + len(payload)
         if end > limit:
             if not (vital and limit and end <= len(mapping)):
@@ -111,7 +119,7 @@ class Journal:
         crc = zlib.crc32(payload, crc)
         mapping[offset + 8 : end] = payload
         words[offset >> 3] = len(payload) << 32 | crc
-        self._at = (mapping, words, limit, (end + 7) & ~7, crc, number + 1)
+        self.at = (mapping, words, limit, (end + 7) & ~7, crc, number + 1)
         return True
 
     def close(self) -> None:
@@ -128,8 +136,8 @@ class Journal:
         self.lock = RLock()
         self.busy = False
         self.deferred = deque()
-        mapping, words, _, offset, crc, number = self._at
-        self._at = (mapping, words, 0, offset, crc, number)
+        mapping, words, _, offset, crc, number = self.at
+        self.at = (mapping, words, 0, offset, crc, number)
 
     # --- the paths that are taken once a segment, or once a disaster
 
@@ -138,12 +146,12 @@ class Journal:
 
         Either that record was complete, then it counts, or its remains (of a longer one) are wiped.
         """
-        mapping, words, limit, offset, crc, number = self._at
+        mapping, words, limit, offset, crc, number = self.at
         word = words[offset >> 3]
         length, found = word >> 32, word & 0xFFFFFFFF
         end = offset + 8 + length
         if end <= len(mapping) and zlib.crc32(mapping[offset + 8 : end], crc) == found:
-            self._at = (mapping, words, limit, (end + 7) & ~7, found, number + 1)
+            self.at = (mapping, words, limit, (end + 7) & ~7, found, number + 1)
         else:
             words[offset >> 3] = 0
 
@@ -168,7 +176,7 @@ class Journal:
         return self.commit(payload, vital)
 
     def _rotate(self, length: int, vital: bool) -> None:
-        mapping, words, limit, offset, crc, number = self._at
+        mapping, words, limit, offset, crc, number = self.at
         need = wire.HEADER_SIZE + 8 + wire.padded(length) + MARGIN
         size = min(max(FIRST_SEGMENT, 2 * len(mapping)), LAST_SEGMENT)
         while size < need:
@@ -179,8 +187,8 @@ class Journal:
             if size > room:
                 raise OSError(errno.EFBIG, "disk cap")
         fresh = self._open_segment(size, crc, number)
-        old = self._at
-        self._at = fresh
+        old = self.at
+        self.at = fresh
         self._cut(old, self.folder / wire.segment_name(self._segment - 1))
 
     def _open_segment(self, size: int, crc: int, number: int) -> _At:
@@ -203,8 +211,8 @@ class Journal:
         if following:
             # A reader that sees the new file leaves the old one. So no commit may go there any more, even if somebody
             # throws an exception in here: limit 0 sends every commit back to make room, and that starts over.
-            old_mapping, old_words, _, old_offset, old_crc, old_number = self._at
-            self._at = (old_mapping, old_words, 0, old_offset, old_crc, old_number)
+            old_mapping, old_words, _, old_offset, old_crc, old_number = self.at
+            self.at = (old_mapping, old_words, 0, old_offset, old_crc, old_number)
         os.replace(fresh, path)
         self._segment = following
         self._used_bytes += size
@@ -212,7 +220,7 @@ class Journal:
 
     def _spill(self, payload: bytes) -> bytes:
         """Write a record into a file of its own. Returns the payload of the record that names it."""
-        number = self._at[5]
+        number = self.at[5]
         if self._used_bytes + len(payload) > self._max_bytes - RESERVE:
             raise OSError(errno.EFBIG, "disk cap")
         folder = self.folder / "spill"
@@ -227,9 +235,9 @@ class Journal:
         return encode_json(Kind.SPILL, {"name": path.name, "size": len(payload), "crc": zlib.crc32(payload)})
 
     def _release(self) -> None:
-        at = self._at
+        at = self.at
         _, _, _, offset, crc, number = at
-        self._at = (mmap.mmap(-1, mmap.PAGESIZE), memoryview(b"\0" * 8).cast("Q"), 0, offset, crc, number)
+        self.at = (mmap.mmap(-1, mmap.PAGESIZE), memoryview(b"\0" * 8).cast("Q"), 0, offset, crc, number)
         self._cut(at, self.folder / wire.segment_name(self._segment))
 
     def _cut(self, at: _At, path: Path) -> None:

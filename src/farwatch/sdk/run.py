@@ -29,6 +29,11 @@ class Run(Recorder):
     finished at the end, as failed if an exception leaves the block.
     """
 
+    __slots__ = (
+        "__weakref__", "_depth", "_lines", "_name", "_notes", "_place", "_reason", "_state", "_writer",
+        "config", "summary", "tags",
+    )  # fmt: skip
+
     def __init__(self, writer: Writer, *, config: dict[str, Any], place: Place) -> None:
         super().__init__(writer.journal, base_ns=writer.base_ns, strict=place.strict, warn=lambda _, text: say(text))
         self._writer = writer
@@ -288,7 +293,8 @@ class Run(Recorder):
         self._journal = self._writer.journal
         self._lock = self._journal.lock
         self._base_ns = self._writer.base_ns
-        self._schemas, self._known = {}, {}
+        self._fast, self._known = {}, {}
+        self._schemas = self._fast
         self._pending = type(self._pending)()
         self._calls = self._total_ns = self._worst_ns = 0
 

@@ -6,7 +6,7 @@ Values are recognised by where their type comes from. A value on a device is not
 import math
 import sys
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,9 @@ from farwatch.wire.records import EXACT_INT
 UNNAMED = "unnamed"
 NAME_MAX_BYTES = 4096
 SEPARATOR = "/"
+
+
+_READERS: dict[type, Callable[[Any], Any]] = {float: float, int: int, bool: bool}  # types seen before, by exact type
 
 
 class NotANumber(Exception):
@@ -40,6 +43,40 @@ def walk(data: Mapping[Any, Any], prefix: str = "", depth: int = 0) -> Iterator[
             yield name, value
 
 
+def numbers(row: tuple[Any, ...]) -> tuple[float | int | bool, ...] | None:
+    """A row of scalars that all live in this process's memory and whose types were seen before; else None.
+
+    *Cost*: about 0.3 µs a NumPy scalar or CPU tensor.
+    """
+    found = []
+    for value in row:
+        reader = _READERS.get(type(value))
+        if reader is None:
+            return None
+        item = reader(value)
+        if item is None or (type(item) is int and not -EXACT_INT <= item <= EXACT_INT):
+            return None
+        found.append(item)
+    return tuple(found)
+
+
+def _learn(value: Any) -> None:
+    """Remember how to read a type whose every value is a scalar, or says cheaply whether it is one."""
+    kind = type(value)
+    module = kind.__module__
+    if module == "numpy" and hasattr(value, "item") and getattr(value, "ndim", None) == 0 and kind.__name__ != "ndarray":
+        _READERS[kind] = kind.item
+    elif module == "torch" and kind.__name__ in ("Tensor", "Parameter"):
+        _READERS[kind] = _torch_scalar
+
+
+def _torch_scalar(tensor: Any) -> float | int | bool | None:
+    if tensor.is_cpu and tensor.numel() == 1:
+        found = tensor.item()
+        return None if isinstance(found, complex) else found
+    return None
+
+
 def number(value: Any) -> float | int | bool:
     """Read a scalar that lives in this process's memory. Raises `NotANumber` for anything else.
 
@@ -49,6 +86,7 @@ def number(value: Any) -> float | int | bool:
     if kind is float or kind is int or kind is bool:
         return value
     if isinstance(value, bool | int | float):  # subclasses, and np.float64
+        _learn(value)
         return float(value) if isinstance(value, float) else int(value)
     size = _size(value)
     if size is not None and size != 1:
@@ -63,11 +101,10 @@ def number(value: Any) -> float | int | bool:
         found = float(value)
     else:
         raise NotANumber(f"a value of type {kind.__module__}.{kind.__qualname__}")
-    if isinstance(found, bool | int):
-        return found
     if isinstance(found, complex):
         raise NotANumber("a complex number; log its real and imaginary part")
-    return float(found)
+    _learn(value)
+    return found if isinstance(found, bool | int) else float(found)
 
 
 def _size(value: Any) -> int | None:

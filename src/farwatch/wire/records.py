@@ -43,6 +43,7 @@ class Flag:
     HAS_STEPS = 16  # EXTEND: one step per point follows
     HAS_TIMES = 32  # EXTEND: one time per point follows
     VALUES_INT = 64  # EXTEND: values are int64
+    TIME_NS = 128  # a relative time is in ns, not µs: one division less where every nanosecond counts
 
 
 @dataclass(frozen=True, slots=True)
