@@ -1,0 +1,104 @@
+"""A farwatch server as a user runs it, and the programs that speak to it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from farwatch.api import Api
+from farwatch.settings import load
+
+LIMIT_S = 60.0
+
+
+def wait_until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
+    """Poll until a condition holds. Fails the test with `what` after `limit_s` seconds."""
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}"
+        time.sleep(0.05)
+
+
+@dataclass
+class Server:
+    """A server of its own state folder, and the programs that speak to it."""
+
+    python: Path
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What trainers and commands are given: no settings of the person who runs the tests, no source tree."""
+        own = {n: v for n, v in os.environ.items() if not n.startswith(("FARWATCH_", "PYTHON", "VIRTUAL_ENV"))}
+        return {**own, "FARWATCH_DIR": str(self.folder), "PYTHONUNBUFFERED": "1"}
+
+    def start(self, port: int = 0) -> None:
+        """Start the server and wait until it answers."""
+        log = open(self.folder / "server.log", "ab")  # noqa: SIM115  # belongs to the process
+        command = [str(self.python), "-m", "farwatch.cli", "serve", "--no-open", "--port", str(port)]
+        self.process = subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        log.close()
+        wait_until(self._answers, f"the server answers; its log: {self.folder / 'server.log'}")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "server.log").read_text()
+        with contextlib.suppress(OSError), self.api() as api:
+            api.info()
+            return True
+        return False
+
+    def stop(self, by: signal.Signals = signal.SIGTERM) -> None:
+        """End the server and wait for it; may be called twice."""
+        process, self.process = self.process, None
+        if process is not None:
+            process.send_signal(by)
+            process.wait(LIMIT_S)
+
+    @property
+    def address(self) -> str:
+        told: dict[str, str] = json.loads((self.folder / "server.json").read_text())
+        return told["address"]
+
+    def api(self) -> Api:
+        return Api(settings=load({"FARWATCH_DIR": str(self.folder)}))
+
+    def train(self, script: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a training script to its end. Fails the test if it fails."""
+        process = self.training(script, *arguments, environment=environment)
+        output, errors = process.communicate(timeout=LIMIT_S * 2)
+        assert process.returncode == 0, errors
+        return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
+
+    def training(self, script: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Start a training script; whoever starts it waits for it, or the fixture ends it."""
+        path = self.folder / f"train-{uuid.uuid4().hex[:8]}.py"
+        path.write_text(script, encoding="utf-8")
+        process = subprocess.Popen(
+            [str(self.python), str(path), *arguments], env={**self.environment, **(environment or {})}, cwd=self.folder,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.started.append(process)
+        return process
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `farwatch …` without a terminal."""
+        return subprocess.run(
+            [str(self.python), "-m", "farwatch.cli", *arguments], env=self.environment, cwd=self.folder, text=True,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S * 2, check=False,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+        self.stop()
