@@ -182,6 +182,9 @@ class _Columns:
         """(n,) µs since the epoch."""
         raw = self.words[self.at + 3].view(np.int64)
         given = self.flags & Flag.TIME_GIVEN
+        nanoseconds = (self.flags & Flag.TIME_NS).astype(bool)
+        if nanoseconds.any():
+            raw = np.where(nanoseconds, raw // 1000, raw)
         relative = (raw + self.writer.wall_us) // TICK_US * TICK_US
         return np.where(given, raw, relative) if given.any() else relative
 
