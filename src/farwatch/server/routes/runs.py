@@ -1,0 +1,118 @@
+"""Projects and runs: lists, details, and what a person changes."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from farwatch.errors import UsageError
+from farwatch.server.route import Ask, Endpoint
+
+
+async def projects(ask: Ask) -> Response:
+    found = await ask.run(ask.services.runs.projects)
+    return ask.reply(found if isinstance(found, dict) else {"projects": found})
+
+
+async def list_runs(ask: Ask) -> Response:
+    """A page of the runs table. `seq` is read first: what comes later is in the live stream, and nothing falls between."""
+    hub = ask.services.hub
+    cursor = {"seq": hub.seq, "epoch": hub.epoch}
+    query = ask.query
+
+    def found() -> dict[str, Any]:
+        return ask.services.runs.list(
+            project=query.get("project") or None,
+            where=query.get("where") or None,
+            q=query.get("q") or None,
+            sort=query.get("sort") or None,
+            columns=[name for name in query.get("columns", "").split(",") if name],
+            limit=ask.number("limit", 100, low=1, high=ask.services.settings.query_rows_max),
+            cursor=query.get("cursor") or None,
+            archived=ask.flag("archived"),
+            exact=ask.flag("exact"),
+        )
+
+    return ask.reply({**await ask.run(found), **cursor})
+
+
+async def _run(ask: Ask) -> str:
+    run: str = await ask.run(ask.services.runs.find, ask.params["ref"])
+    return run
+
+
+async def detail(ask: Ask) -> Response:
+    return ask.reply(await ask.run(ask.services.runs.detail, await _run(ask)))
+
+
+async def update(ask: Ask) -> Response:
+    patch = await ask.object()
+    known = {"name": str, "notes": str, "tags": dict, "archived": bool}
+    for name, value in patch.items():
+        if name not in known or not isinstance(value, known[name]):
+            raise UsageError(f"cannot change: `{name[:100]}`", hint="name, notes, tags {add, remove} and archived can be changed")
+    run = await _run(ask)
+    await ask.run(ask.services.runs.update, run, patch, ask.who.name, pool=ask.services.writers)
+    ask.services.hub.touch(run)
+    return ask.reply(await ask.run(ask.services.runs.row, run))
+
+
+async def delete(ask: Ask) -> Response:
+    run = await _run(ask)
+    await ask.run(ask.services.runs.delete, run, ask.who.name, pool=ask.services.writers)
+    ask.services.hub.touch(run)
+    return ask.reply({"id": run})
+
+
+async def undelete(ask: Ask) -> Response:
+    run = await _run(ask)
+    await ask.run(ask.services.runs.undelete, run, ask.who.name, pool=ask.services.writers)
+    ask.services.hub.touch(run)
+    return ask.reply(await ask.run(ask.services.runs.row, run))
+
+
+async def delete_metrics(ask: Ask) -> Response:
+    names = [value for name, value in ask.query.items() if name == "name" and value]
+    if not names:
+        raise UsageError("which metric? `?name=…`")
+    run = await _run(ask)
+    await ask.run(ask.services.runs.delete_metrics, run, names, ask.who.name, pool=ask.services.writers)
+    ask.services.hub.touch(run)
+    return ask.reply({"id": run, "deleted": names})
+
+
+async def metrics(ask: Ask) -> Response:
+    match = ask.query.get("match") or None
+    limit, offset = ask.number("limit", 1_000, low=0, high=100_000), ask.number("offset", 0, high=1 << 40)
+    return ask.reply(await ask.run(ask.services.runs.metrics, await _run(ask), match, limit, offset))
+
+
+async def columns(ask: Ask) -> Response:
+    return ask.reply(await ask.run(ask.services.runs.columns, ask.query.get("project") or None))
+
+
+LIST_QUERY = {
+    "project": "only this project",
+    "where": "an expression, as in farwatch.Api.runs",
+    "q": "text in names, tags and notes",
+    "sort": "names with commas, `-` turns one round: `-summary.acc,created`",
+    "columns": "names with commas: `config.lr,summary.loss.min`",
+    "limit": "rows at most",
+    "cursor": "`next` of the page before",
+    "archived": "1: archived runs too",
+    "exact": "1: cells with all digits",
+}
+
+ENDPOINTS = (
+    Endpoint("GET", "/projects", "read", projects, "All projects.", answer="projects"),
+    Endpoint("GET", "/runs", "read", list_runs, "Runs that match.", query=LIST_QUERY, answer="runs, columns, total, next, seq, epoch"),
+    Endpoint("GET", "/runs/{ref}", "read", detail, "One run: id, 7 letters of it, or project#number.", answer="row, config, attempts, …"),
+    Endpoint("PATCH", "/runs/{ref}", "log", update, "Rename, tag, annotate, archive.", body='{"name", "notes", "tags", "archived"}'),
+    Endpoint("DELETE", "/runs/{ref}", "log", delete, "Delete a run; can be undone for 30 days."),
+    Endpoint("POST", "/runs/{ref}/undelete", "log", undelete, "Bring a deleted run back."),
+    Endpoint(
+        "GET", "/runs/{ref}/metrics", "read", metrics, "Metrics of a run.",
+        query={"match": "regular expression", "limit": "at most", "offset": "first"}, answer="metrics, total, groups",
+    ),
+    Endpoint("DELETE", "/runs/{ref}/metrics", "log", delete_metrics, "Delete one metric for good.", query={"name": "which"}),
+    Endpoint("GET", "/columns", "read", columns, "Columns that a runs table can have.", query={"project": "of this project"}, answer="config, summary"),
+)  # fmt: skip
