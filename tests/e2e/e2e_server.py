@@ -33,12 +33,14 @@ class Server:
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     started: list[subprocess.Popen[str]] = field(default_factory=list)
+    python_path: str = ""  # only where the package is not installed: tests that use the checkout
 
     @property
     def environment(self) -> dict[str, str]:
         """What trainers and commands are given: no settings of the person who runs the tests, no source tree."""
-        own = {n: v for n, v in os.environ.items() if not n.startswith(("FARWATCH_", "PYTHON", "VIRTUAL_ENV"))}
-        return {**own, "FARWATCH_DIR": str(self.folder), "PYTHONUNBUFFERED": "1"}
+        own = {n: v for n, v in os.environ.items() if not n.startswith(("FARWATCH_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"))}
+        path = {"PYTHONPATH": self.python_path} if self.python_path else {}
+        return {**own, **path, "FARWATCH_DIR": str(self.folder), "PYTHONUNBUFFERED": "1"}
 
     def start(self, port: int = 0) -> None:
         """Start the server and wait until it answers."""
