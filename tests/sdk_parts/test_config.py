@@ -261,7 +261,7 @@ def test_cycles_and_depth_end() -> None:
         deep = [deep]
     shared = [1]
 
-    assert to_mapping(loop) == {"a": 1, "self": "<cycle: dict>"}
+    assert to_mapping(loop) == {"a": 1, "self": {"a": 1, "self": "<cycle: dict>"}}
     assert "list" in json.dumps(to_mapping({"deep": deep}))
     assert to_mapping({"a": shared, "b": shared}) == {"a": [1], "b": [1]}
 

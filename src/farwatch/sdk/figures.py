@@ -9,7 +9,6 @@ import io
 import json
 from typing import Any
 
-from farwatch.errors import UsageError
 from farwatch.sdk.media import Html, Image, Rendered
 from farwatch.sdk.plain import finite, plain
 from farwatch.sdk.png import picture_size
@@ -93,14 +92,24 @@ def _png(content: bytes) -> Rendered:
 
 
 def _render_plotly(figure: Any) -> Rendered:
-    content = figure.to_json(validate=False).encode()
-    return Rendered({"type": "figure"}, content, "application/vnd.plotly.v1+json", ".json")
+    """HTML with the library inside (some 4.5 MB): keeps hover and zoom, and loads nothing."""
+    content = figure.to_html(
+        include_plotlyjs=True, include_mathjax=False, full_html=True, validate=False
+    ).encode()
+    return Rendered({"type": "figure"}, content, "text/html", ".html")
 
 
 def _render_altair(chart: Any) -> Rendered:
-    spec = chart.to_dict()
-    content = json.dumps(finite(plain(spec)), separators=(",", ":"), allow_nan=False).encode()
-    return Rendered({"type": "figure"}, content, "application/vnd.vegalite.v5+json", ".json")
+    """HTML with the library inside where `vl-convert-python` is installed; else the Vega-Lite document
+    itself."""
+    try:
+        return Rendered({"type": "figure"}, chart.to_html(inline=True).encode(), "text/html", ".html")
+    except (ImportError, ValueError):
+        content = json.dumps(finite(plain(chart.to_dict())), separators=(",", ":"), allow_nan=False).encode()
+        note = "install vl-convert-python beside altair to see this chart on the page"
+        return Rendered(
+            {"type": "figure", "note": note}, content, "application/vnd.vegalite+json", ".vl.json"
+        )
 
 
 def _render_bokeh(model: Any) -> Rendered:
@@ -108,7 +117,7 @@ def _render_bokeh(model: Any) -> Rendered:
     from bokeh.resources import INLINE
 
     content = file_html(model, INLINE).encode()
-    return Rendered({"type": "html"}, content, "text/html", ".html")
+    return Rendered({"type": "figure"}, content, "text/html", ".html")
 
 
 _RENDERERS = {
@@ -117,5 +126,3 @@ _RENDERERS = {
     "altair": _render_altair,
     "bokeh": _render_bokeh,
 }
-
-__all__ = ["Figure", "UsageError", "as_media"]

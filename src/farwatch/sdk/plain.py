@@ -264,13 +264,10 @@ def _array(value: object) -> object:
     none."""
     if _library(value) not in _ARRAY_LIBRARIES:
         return _MISSING
-    if not hasattr(type(value), "shape"):
-        # dtypes and devices say what they are; modules of layers and the like are described by the caller
-        return (
-            clean(str(value))
-            if type(value).__name__.lower().endswith(("dtype", "device", "size"))
-            else _MISSING
-        )
+    if type(value).__name__.lower().endswith(("dtype", "device", "size")):
+        return clean(str(value))
+    if not hasattr(type(value), "shape") or isinstance(value, type):
+        return _MISSING  # a layer or an optimizer: described by the caller
     array: Any = value
     array = array.detach() if hasattr(array, "detach") else array
     shape = tuple(int(size) for size in array.shape)
