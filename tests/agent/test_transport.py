@@ -66,7 +66,7 @@ def test_request_that_must_not_be_repeated_is_not(server: FakeServer, transport:
     [
         (Reply(409, "gap", expected=7, crc=1, epoch="e"), GapError, {"expected": 7}),
         (Reply(409, "fork", expected=7), ForkError, {"expected": 7}),
-        (Reply(409, "exists"), RefusedError, {"status": 409}),
+        (Reply(409, "a code of tomorrow"), RefusedError, {"status": 409}),
         (Reply(422, "bad-body"), BodyError, {}),
         (Reply(429, "busy", retry_after="7"), BusyError, {"retry_after_s": 7.0}),
         (Reply(500, "internal"), ContactError, {"status": 500}),

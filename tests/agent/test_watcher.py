@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from farwatch.agent.place import Alive, Lock, boot_id, last_sign_ms, pid_namespace
+from farwatch.agent.place import Alive, Lock, agent_file, boot_id, pid_namespace
 from farwatch.agent.watcher import NO_GOODBYE, Watched, watch
+from farwatch.sdk.place import agent_silence_s
 from farwatch.servers import process_start
 
 
@@ -109,9 +110,17 @@ def test_lock_is_held_once_and_free_after_release(tmp_path: Path) -> None:
 
 
 def test_sign_of_life_ends_with_the_agent(tmp_path: Path) -> None:
-    alive = Alive(tmp_path / "alive")
-    alive.stamp(5_000_000)
-    during = last_sign_ms(tmp_path / "alive")
+    path = agent_file(tmp_path, "beat")
+    alive = Alive(path)
+    os.utime(path, (1, 1))
+    alive.stamp()
+    renewed = path.stat().st_mtime > 1
     alive.close()
 
-    assert (during, last_sign_ms(tmp_path / "alive")) == (5000, None)
+    assert (renewed, path.exists()) == (True, False)
+
+
+def test_trainer_and_agent_mean_the_same_agent(tmp_path: Path) -> None:
+    Alive(agent_file(tmp_path, "beat"))
+
+    assert agent_silence_s(tmp_path) < 60

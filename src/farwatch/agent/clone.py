@@ -71,6 +71,10 @@ class ClonedReader:
     def goodbye(self) -> bool:
         return self._source.goodbye
 
+    @property
+    def named(self) -> list[str]:
+        return self._source.named
+
     def close(self) -> None:
         self._source.close()
 

@@ -21,7 +21,6 @@ from farwatch.errors import ContactError, DataError, DeniedError, FarwatchError,
 
 PIECE_BYTES = 4 << 20
 SMALL_BYTES = 1 << 20
-LOOK_US = 500_000  # between two looks into a folder
 STUCK = 5  # answers without progress before a file rests
 LOG = logging.getLogger("farwatch.agent")
 
@@ -48,7 +47,6 @@ class _Work:
     refused: set[str]
     waiting: dict[str, _File] = field(default_factory=dict)
     fresh: bool = True  # the list on disk belongs to another epoch
-    looked_us: int = -LOOK_US
 
 
 class FileSender:
@@ -80,7 +78,7 @@ class FileSender:
         for s in shipments:
             if not s.registered:
                 continue
-            work = self._look(s, now_us)
+            work = self._look(s)
             ready += [(f.size, s, work, f) for f in work.waiting.values() if f.backoff.ready(now_us)]
         if not ready or not self.backoff.ready(now_us):
             return False
@@ -94,31 +92,34 @@ class FileSender:
             self._tell(s, work)
         return True
 
-    def _look(self, s: Shipment, now_us: int) -> _Work:
+    def _look(self, s: Shipment) -> _Work:
         work = self._work.get(s.folder.writer_id)
         if work is None or work.epoch != s.epoch:
             sent = s.folder.files_sent(s.epoch)
             refused = {name for name in s.folder.aside() if name.startswith("file-")}
             work = _Work(s.epoch, sent, {name[5:] for name in refused}, fresh=not sent)
             self._work[s.folder.writer_id] = work
-        if s.ended and s.files_known and not work.waiting and work.looked_us > 0 and s.complete:
-            return work
-        if now_us - work.looked_us >= LOOK_US or not s.files_known:
-            work.looked_us = now_us
-            was_ended = s.ended
-            for name in s.folder.spooled():
+            s.files_seen = -1
+        named = s.reader.named
+        count = len(named)
+        if s.files_seen != count:
+            missing = s.server.get("missing")
+            more = [str(name) for name in missing] if s.files_seen < 0 and isinstance(missing, list) else []
+            for name in [*named[max(0, s.files_seen) : count], *more]:
                 if name not in work.sent and name not in work.refused and name not in work.waiting:
-                    with contextlib.suppress(OSError):
-                        self._add(s, work, name)
+                    self._add(s, work, name)
             self._tell(s, work)
-            s.files_known = s.files_known or was_ended or s.caught_up
+            s.files_seen = count
         return work
 
     def _add(self, s: Shipment, work: _Work, name: str) -> None:
         try:
             work.waiting[name] = _File(name, s.folder.spool_size(name))
-        except DataError as error:
-            self._refuse(s, work, name, error)
+        except FileNotFoundError:
+            work.refused.add(name)  # somebody deleted it: the record that names it says so
+        except (OSError, DataError) as error:
+            told = error if isinstance(error, DataError) else DataError(f"cannot read `{name}`: {error.strerror}")
+            self._refuse(s, work, name, told)
 
     def _send_piece(self, s: Shipment, work: _Work, file: _File) -> None:
         path = f"/writers/{s.writer_id}/spool/{quote(file.name, safe='')}"
@@ -157,7 +158,7 @@ class FileSender:
         now_us = self._clock.mono_us()
         file.offset = None  # ask how much arrived
         if isinstance(error, FileNotFoundError) and not isinstance(error, FarwatchError):
-            work.waiting.pop(file.name, None)  # somebody deleted it: the record that names it says so
+            work.waiting.pop(file.name, None)
             work.refused.add(file.name)
         elif isinstance(error, NotFoundError):
             file.backoff.failed(now_us, error, at_most_s=TROUBLE_MAX_S)

@@ -4,10 +4,9 @@ Everything is opened relative to the folder's own descriptor, as a plain file of
 link: a journal that names a file outside, or that somebody else put there, gives an error and no bytes.
 
 What the agent leaves there, none of which matters if it is lost:
-`acknowledged`: 16 bytes, little-endian: how many records the server has, and 1 if every record and file so far is
-there, else 0; the trainer's `wait` and `finish` read it. `sent.json`: which server has it, as what run, for `farwatch
-status`. `death.json`: how the process ended. `files-sent`: names of spool files that arrived. `aside/`: what the
-server refused for good.
+`agent.json`: how far the server has come and as what run, for the trainer's `wait` and `finish` and for `farwatch
+status`. `death.json`: how the process ended. `files-sent`: names of spool files that arrived. `aside/`: what the server
+refused for good.
 """
 
 import contextlib
@@ -15,7 +14,6 @@ import json
 import os
 import re
 import stat
-import struct
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +23,7 @@ from farwatch.errors import DataError
 from farwatch.wire.ids import is_writer_id
 from farwatch.wire.segment import SIDECAR, SUFFIX, segment_name
 
-ACKNOWLEDGED = "acknowledged"
-ACKNOWLEDGED_FORM = struct.Struct("<QQ")
-SENT = "sent.json"
+ANSWER = "agent.json"
 DEATH = "death.json"
 FILES_SENT = "files-sent"
 CLONE = "clone.json"
@@ -121,17 +117,6 @@ class JournalFolder:
         """Open a segment for reading; the caller closes it."""
         return self.open(segment_name(number))
 
-    def spooled(self) -> list[str]:
-        """Names of the files that wait beside the records, complete ones only."""
-        try:
-            folder = _open_folder(self.path / SPOOL, self._folder)
-        except (FileNotFoundError, DataError):
-            return []
-        if folder is not None:
-            os.close(folder)
-        names = os.listdir(self.path / SPOOL)
-        return sorted(name for name in names if _NAME.fullmatch(name) and not name.endswith((".tmp", ".new", ".part")))
-
     def spool_size(self, name: str) -> int:
         """Size of a spool file in bytes. Raises as `open` does."""
         descriptor = self.open(name, SPOOL)
@@ -190,23 +175,9 @@ class JournalFolder:
                 finally:
                     os.close(descriptor)
 
-    def acknowledge(self, records: int, complete: bool) -> None:
-        """Tell the trainer how many records the server has, and whether nothing at all waits."""
-        flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-        with contextlib.suppress(OSError):
-            descriptor = os.open(self.path / ACKNOWLEDGED, flags, 0o600)
-            try:
-                os.write(descriptor, ACKNOWLEDGED_FORM.pack(records, complete))
-            finally:
-                os.close(descriptor)
-
-    def acknowledged(self) -> tuple[int, bool]:
-        """How many records a server has, and whether everything so far is there, as last noted."""
-        try:
-            records, complete = ACKNOWLEDGED_FORM.unpack(self.read(ACKNOWLEDGED, ACKNOWLEDGED_FORM.size))
-        except (OSError, DataError, struct.error):
-            return 0, False
-        return records, bool(complete)
+    def answer(self) -> dict[str, Any]:
+        """What was last noted of the server: `expected`, `files_behind`, `complete`, `address`, `run`, `url`, …."""
+        return self.read_note(ANSWER)
 
     def bytes_on_disk(self) -> int:
         """Disk that the folder takes, in bytes."""

@@ -1,21 +1,19 @@
 """Which agent: its key, its lock, and its sign of life.
 
 One agent serves a (boot, PID namespace, user, wire major): processes of another namespace have numbers that mean
-something else here. The key is part of the names of its files in the state folder:
-`agent-<key>.lock` (held with `flock`), `agent-<key>.log`, and `agent-<key>.alive`: 16 bytes, two little-endian 64-bit
-integers, milliseconds of the monotonic clock at the last sign of life (each second; 0: it has left) and its PID.
-A trainer that finds the first more than 15 s old starts a new agent.
+something else here. The key is part of the names of its files in `agents/` of the state folder: `<key>.lock`, held with
+`flock`; `<key>.log`; and `<key>.beat`, whose modification time is the last sign of life, renewed each second. A trainer
+that finds it old, or missing, starts a new agent; the lock decides which of two stays.
 """
 
 import contextlib
-import hashlib
 import os
-import struct
+import socket
 from pathlib import Path
 
 from farwatch.wire.segment import WIRE_MAJOR
 
-ALIVE = struct.Struct("<QQ")
+FOLDER = "agents"
 
 try:
     import fcntl
@@ -42,18 +40,14 @@ def pid_namespace() -> int | None:
 def agent_key() -> str:
     """Key of the agent for this process: the same in trainer and agent, without asking anybody."""
     user = os.getuid() if hasattr(os, "getuid") else 0
-    text = f"{boot_id()}:{pid_namespace()}:{user}:{WIRE_MAJOR}"
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{boot_id() or socket.gethostname()}-{pid_namespace() or 0}-{user}-{WIRE_MAJOR}"
 
 
-def alive_path(state: Path) -> Path:
-    """Where the agent of this process stamps its sign of life."""
-    return state / f"agent-{agent_key()}.alive"
-
-
-def lock_path(state: Path) -> Path:
-    """What the agent of this process holds."""
-    return state / f"agent-{agent_key()}.lock"
+def agent_file(state: Path, suffix: str) -> Path:
+    """One of the agent's files: `lock`, `beat`, `log`. Makes their folder."""
+    folder = state / FOLDER
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder / f"{agent_key()}.{suffix}"
 
 
 class Lock:
@@ -97,29 +91,16 @@ class Alive:
     """The agent's side of its sign of life."""
 
     def __init__(self, path: Path) -> None:
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
-        self._descriptor: int | None = os.open(path, flags, 0o600)
+        self._path = path
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        os.close(descriptor)
 
-    def stamp(self, mono_us: int) -> None:
-        """Say that it lives; 0: that it has left."""
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                os.lseek(self._descriptor, 0, os.SEEK_SET)
-                os.write(self._descriptor, ALIVE.pack(mono_us // 1000, os.getpid()))
+    def stamp(self) -> None:
+        """Say that it lives."""
+        with contextlib.suppress(OSError):
+            os.utime(self._path)
 
     def close(self) -> None:
         """Say that it has left; may be called twice."""
-        self.stamp(0)
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def last_sign_ms(path: Path) -> int | None:
-    """Monotonic milliseconds of the agent's last sign of life; None if there is none."""
-    try:
-        data = path.read_bytes()
-        stamp, _ = ALIVE.unpack(data[: ALIVE.size])
-    except (OSError, struct.error):
-        return None
-    return int(stamp) or None
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)

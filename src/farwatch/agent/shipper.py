@@ -13,7 +13,7 @@ from typing import Any
 
 from farwatch.agent.backoff import DENIED_S, REFUSED_S, TROUBLE_MAX_S, Backoff
 from farwatch.agent.clone import ClonedReader
-from farwatch.agent.folder import SENT, JournalFolder
+from farwatch.agent.folder import ANSWER, JournalFolder
 from farwatch.agent.packing import pack
 from farwatch.agent.reader import Reader
 from farwatch.agent.transport import Transport
@@ -35,6 +35,7 @@ Connect = Callable[[], Transport | None]
 MAX_BYTES = 1 << 20
 PER_TURN = 4  # batches of one journal before the next one has its turn
 NO_SERVER_S = 0.5
+NOTE_US = 250_000
 ASIDE_ONE_BY_ONE = 8  # after so many refusals in a row whole batches are set aside: the server refuses everything
 BLOCKED_S = 60.0
 LOG = logging.getLogger("farwatch.agent")
@@ -44,6 +45,7 @@ LOG = logging.getLogger("farwatch.agent")
 class Shipment:
     """One journal on its way. Written by the shipper's thread; others read single fields, and set `ended` and `death`.
 
+    `files_seen`: of how many named files the file sender knows.
     `ended`: its process writes no more. `death`: how it died, to be told to the server. `complete`: all that was
     written is acknowledged, files included. `refused`: why the server takes nothing of it.
     """
@@ -61,16 +63,24 @@ class Shipment:
     complete: bool = False
     death_told: bool = False
     refused: str | None = None
+    refused_hint: str | None = None
     set_aside: int = 0
     files_behind: int = 0
     files_bytes: int = 0
-    files_known: bool = False
+    files_seen: int = -1
     backoff: Backoff = field(default_factory=Backoff)
     max_records: int = 1 << 30
     refusals: int = 0
     gap_mark: tuple[int, int] | None = None
     pending: Batch | None = None
-    noted: tuple[int, bool] | None = None
+    confirmed: int | None = None
+    noted: tuple[int, int, bool] | None = None
+    noted_us: int = 0
+
+    @property
+    def files_known(self) -> bool:
+        """Whether every file that a record names has been looked at; `files_behind` says what waits of them."""
+        return self.files_seen >= len(self.reader.named)
 
     @property
     def writer_id(self) -> str:
@@ -82,7 +92,7 @@ class Shipment:
         """A journal that has not been offered yet."""
         aside = sum(int(name.split("-")[1].split(".")[0]) for name in folder.aside() if name.endswith(".fwb"))
         reader = ClonedReader.find(folder) or Reader(folder, reopen)
-        return cls(folder, reader, set_aside=aside, acknowledged=folder.acknowledged()[0])
+        return cls(folder, reader, set_aside=aside, acknowledged=_whole(folder.answer().get("expected")))
 
 
 class Shipper:
@@ -195,8 +205,9 @@ class Shipper:
         except FarwatchError as error:
             if error.retryable or isinstance(error, DeniedError):
                 raise
-            s.refused = str(error)
+            s.refused, s.refused_hint = error.message, error.hint
             LOG.warning("journal %s was refused: %s", s.folder.writer_id, error)
+            self._note(s, at_once=True)
             s.backoff.until_us = self._clock.mono_us() + int(REFUSED_S * 1e6)
             return False
         s.refused = None
@@ -204,9 +215,9 @@ class Shipper:
         s.server = answer
         s.epoch = str(answer.get("epoch", ""))
         s.pending = None
-        s.files_known = False
+        s.files_seen = -1
         self._seek(s, answer)
-        self.write_sent(s)
+        self._note(s, at_once=True)
         return True
 
     def _seek(self, s: Shipment, mark: dict[str, Any]) -> None:
@@ -215,7 +226,7 @@ class Shipper:
             raise ContactError("the server did not say which record it expects", status=200)
         s.pending = None
         s.reader.seek(expected, crc)
-        s.acknowledged = expected
+        s.acknowledged = s.confirmed = expected
 
     def _send(self, s: Shipment, batch: Batch) -> None:
         data, encoding = pack(batch.encode())
@@ -235,7 +246,7 @@ class Shipper:
         if not batch.flags & FLAG_GAP:
             s.refusals = 0
         s.max_records = min(s.max_records * 2, 1 << 30)
-        s.acknowledged = batch.first + batch.count
+        s.acknowledged = s.confirmed = batch.first + batch.count
         epoch = str(answer.get("epoch", s.epoch))
         if answer.get("expected") != s.acknowledged or epoch != s.epoch:
             s.registered = False  # restored, or ahead of us: ask where it stands
@@ -304,7 +315,7 @@ class Shipper:
 
     def _own_records(self, s: Shipment) -> int:
         """How far the server had acknowledged this copy before it met the other one's records."""
-        return s.noted[0] if s.noted is not None else s.folder.acknowledged()[0]
+        return s.confirmed if s.confirmed is not None else _whole(s.folder.answer().get("expected"))
 
     def _no_contact(self, error: FarwatchError) -> None:
         """Nobody there, or we may not: drop the connection, so that address and token are looked up again."""
@@ -352,30 +363,34 @@ class Shipper:
             life["set_aside"] = s.set_aside
         return life
 
-    def _note(self, s: Shipment) -> None:
-        """Tell the trainer, who may be waiting, and `farwatch status`."""
-        if not s.registered:
+    def _note(self, s: Shipment, *, at_once: bool = False) -> None:
+        """Tell the trainer, who may be waiting, and `farwatch status`: at most every 0.25 s while it goes on."""
+        if not s.registered and s.refused is None:
             return
-        whole = s.caught_up and s.files_known and not s.files_behind
-        noted = (s.acknowledged, whole)
-        if noted != s.noted:
-            s.folder.acknowledge(*noted)
-            if s.complete and (s.noted is None or not s.noted[1]):
-                self.write_sent(s)
-            s.noted = noted
-
-    def write_sent(self, s: Shipment) -> None:
-        """Leave beside the journal where it went."""
-        kept = ("run", "name", "project", "number", "short", "url", "attempt", "epoch")
-        note = {name: s.server.get(name) for name in kept}
+        noted = (s.acknowledged, s.files_behind, s.complete)
+        now_us = self._clock.mono_us()
+        if noted == s.noted and not at_once:
+            return
+        if not at_once and not s.complete and now_us - s.noted_us < NOTE_US:
+            return
+        s.noted, s.noted_us = noted, now_us
+        kept = ("run", "name", "project", "number", "short", "url", "attempt", "rank", "epoch")
+        note: dict[str, Any] = {name: s.server.get(name) for name in kept}
         note |= {
             "address": self._transport.address if self._transport is not None else None,
-            "acknowledged": s.acknowledged,
+            "expected": s.acknowledged,
+            "files_behind": s.files_behind if s.files_known else max(1, s.files_behind),
             "complete": s.complete,
             "set_aside": s.set_aside,
             "contact_ms": self._clock.wall_us() // 1000,
         }
-        s.folder.write_note(SENT, note)
+        if s.refused is not None:
+            note["error"] = {"message": s.refused, "hint": s.refused_hint}
+        s.folder.write_note(ANSWER, note)
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _order(s: Shipment) -> tuple[bool, bool, int]:
