@@ -1,1 +1,84 @@
-"""Farwatch: watch and steer your training from afar."""
+"""Farwatch: watch and steer your training from afar.
+
+```python
+import farwatch
+
+run = farwatch.init(project="digits", config={"lr": 1e-3})
+run.log({"train/loss": 0.5}, step=1)
+run.finish()
+```
+
+Importing this loads the standard library only. Heavier names (`Api`) are loaded when they are first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from farwatch.errors import FarwatchError
+from farwatch.sdk.media import Audio, Html, Histogram, Image, Table, Video
+from farwatch.sdk.redact import REDACT
+from farwatch.sdk.run import Run
+from farwatch.sdk.session import SESSION as _SESSION
+from farwatch.sdk.session import init
+from farwatch.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from farwatch.api import Api
+    from farwatch.sdk.config import Config
+    from farwatch.sdk.run import Summary
+
+    run: Run | None
+    config: Config
+    summary: Summary
+
+__all__ = [
+    "REDACT",
+    "Api",
+    "Audio",
+    "FarwatchError",
+    "Histogram",
+    "Html",
+    "Image",
+    "Run",
+    "Table",
+    "Video",
+    "__version__",
+    "config",
+    "finish",
+    "init",
+    "log",
+    "run",
+    "summary",
+]
+
+
+def _current() -> Run:
+    found = _SESSION.current()
+    if found is None:
+        from farwatch.errors import UsageError  # the rare path
+
+        raise UsageError("no run is open in this process", hint="call farwatch.init() first")
+    return found
+
+
+def log(data: Any, step: float | None = None, *, commit: bool = True, time: Any = None) -> None:
+    """Log to the current run; see `Run.log`. Raises `UsageError` if no run is open."""
+    _current().log(data, step, commit=commit, time=time)
+
+
+def finish(state: str | None = None, reason: str | None = None, timeout_s: float | None = None) -> None:
+    """Finish the current run; see `Run.finish`. Does nothing if no run is open."""
+    found = _SESSION.current()
+    if found is not None:
+        found.finish(state, reason, timeout_s)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "run":
+        return _SESSION.current()
+    if name in ("config", "summary"):
+        return getattr(_current(), name)
+    if name == "Api":
+        from farwatch.api import Api  # NumPy and HTTP: only for those who read
+
+        return Api
+    raise AttributeError(f"module `farwatch` has no attribute `{name}`")

@@ -250,7 +250,7 @@ class Recorder:
             self._warn("none", f"None is no value; `{name}` was left out")
         elif kind is str or hasattr(value, "render"):
             others.append((name, value))
-        elif device.on_device(value) and values._size(value) in (None, 1):
+        elif device.on_device(value) and values.size_of(value) in (None, 1):
             waiting[name] = value
         else:
             figure = self._as_media(value)

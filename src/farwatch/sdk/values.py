@@ -88,9 +88,9 @@ def number(value: Any) -> float | int | bool:
     if isinstance(value, bool | int | float):  # subclasses, and np.float64
         _learn(value)
         return float(value) if isinstance(value, float) else int(value)
-    size = _size(value)
-    if size is not None and size != 1:
-        raise NotANumber(f"an array of {size} elements; use farwatch.Histogram(values) or run.extend(name, values)")
+    size = len(value) if isinstance(value, list | tuple) else size_of(value)
+    if size is not None and (size != 1 or isinstance(value, list | tuple)):
+        raise NotANumber(f"{size} values in one; use farwatch.Histogram(values) or run.extend(name, values)")
     item = getattr(value, "item", None)
     if item is not None:
         detach = getattr(value, "detach", None)
@@ -107,7 +107,7 @@ def number(value: Any) -> float | int | bool:
     return found if isinstance(found, bool | int) else float(found)
 
 
-def _size(value: Any) -> int | None:
+def size_of(value: Any) -> int | None:
     numel = getattr(value, "numel", None)
     if callable(numel):
         return int(numel())
