@@ -130,6 +130,7 @@ class Hub:
         self._waking = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._open: dict[str, int] = {}
+        self._refreshing: dict[str, asyncio.Future[None]] = {}
         self._closed = False
 
     @property
@@ -342,9 +343,16 @@ class Hub:
 
     async def _rows(self, ids: list[str], subscription: Subscription, changes: "_Changes") -> None:
         """Add changed rows, each read and encoded once per change for all readers."""
-        stale = [one for one in ids if (cached := self._runs[one].cached) is None or cached[0] < self._runs[one].row_at]
-        if stale:
-            await asyncio.get_running_loop().run_in_executor(None, self._refresh, stale)
+        needed = {one: self._runs[one].row_at for one in ids}
+        while stale := [one for one, place in needed.items() if (seen := self._runs[one].cached) is None or seen[0] < place]:
+            mine = [one for one in stale if one not in self._refreshing]
+            if mine:
+                reading = asyncio.get_running_loop().run_in_executor(None, self._refresh, mine)
+                self._refreshing.update(dict.fromkeys(mine, reading))
+                reading.add_done_callback(lambda _, mine=mine: [self._refreshing.pop(one, None) for one in mine])
+            done, _ = await asyncio.wait({self._refreshing[one] for one in stale if one in self._refreshing})
+            for reading in done:
+                reading.result()
         for one in ids:
             run = self._runs[one]
             wanted = one in subscription.runs or subscription.project in (EVERYTHING, run.project)
