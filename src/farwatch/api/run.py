@@ -216,7 +216,7 @@ class Run:
         if step_max is not None:
             body["hi"] = step_max
         meta, arrays = self._contact.columns("/series", body)
-        if not meta["lines"] or (not len(arrays["values"]) and name not in self.metrics(match=None, name=name)):
+        if not meta["lines"]:
             raise NotFoundError(f"run `{self._row.get('short', self.id)}` has no metric of this name: `{name}`", hint="see r.metrics()")
         return one_series(self.id, name, rank, self._row.get("attempt") or 1, meta["lines"], arrays)
 
@@ -238,13 +238,12 @@ class Run:
         body = {"lines": lines, "x": x, "lo": lo, "hi": hi, "buckets": buckets, "last": True}
         return Chart(*self._contact.columns("/charts", body))
 
-    def metrics(self, match: str | None = None, *, name: str | None = None) -> dict[str, Metric]:
-        """The metrics by name; `match` is a regular expression, `name` exactly one."""
+    def metrics(self, match: str | None = None) -> dict[str, Metric]:
+        """The metrics by name; `match` is a regular expression."""
         found: dict[str, Metric] = {}
         fields = Metric.__dataclass_fields__
         while True:
-            pattern = f"^{_escaped(name)}$" if name is not None else match
-            answer = self._contact.get(f"{self._path}/metrics", match=pattern, limit=PAGE, offset=len(found))
+            answer = self._contact.get(f"{self._path}/metrics", match=match, limit=PAGE, offset=len(found))
             for row in answer["metrics"]:
                 told = {key: number(row[key]) for key in row.keys() & fields}
                 many = {key: tuple(row.get(key) or ()) for key in ("ranks", "attempts")}
@@ -334,11 +333,6 @@ class Run:
 
 def _console_line(row: Mapping[str, Any]) -> ConsoleLine:
     return ConsoleLine(row["n"], row["stream"], row["time_ms"], row["text"])
-
-
-def _escaped(name: str) -> str:
-    """A regular expression that matches `name` only, in the grammars of Python and of the browser alike."""
-    return "".join(letter if letter.isalnum() or letter in "_/ " else f"\\{letter}" if letter.isascii() else letter for letter in name)
 
 
 def _numbers(value: Any) -> Any:
