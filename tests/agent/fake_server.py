@@ -52,6 +52,7 @@ class FakeServer:
     def __init__(self, *, secret: str | None = None, token: str | None = None, port: int = 0):
         self.lock = threading.Lock()
         self.epoch = "epoch-1"
+        self.server_id = "server-1"
         self.secret = secret
         self.token = token
         self.impostor = False
@@ -124,6 +125,8 @@ class FakeServer:
         if wanted and headers.get("authorization") != f"Bearer {wanted}":
             raise Reply(401, "denied")
         with self.lock:
+            if path == "/api/v1/info":
+                return {"version": "1", "server_id": self.server_id, "epoch": self.epoch, "wire": 1}
             if method == "POST" and path == "/api/v1/writers":
                 return self._register(json.loads(body))
             if found := BATCHES.fullmatch(path):

@@ -147,11 +147,9 @@ def test_restored_server_gets_files_again(server: FakeServer, journal: WrittenJo
     add_file(journal, "a", b"aa")
     both.ship()
     server.restore(keep=1)
-    journal.step(1, 1.0)
 
+    both.shipper.beat(10)
     both.ship()
-    for _ in range(20):
-        both.turn()
 
     assert held(server, journal) == {"a": b"aa"}
 

@@ -76,7 +76,7 @@ class FileSender:
         now_us = self._clock.mono_us()
         ready: list[tuple[int, Shipment, _Work, _File]] = []
         for s in shipments:
-            if not s.registered:
+            if not s.registered or s.complete:
                 continue
             work = self._look(s)
             ready += [(f.size, s, work, f) for f in work.waiting.values() if f.backoff.ready(now_us)]

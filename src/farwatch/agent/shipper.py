@@ -13,7 +13,7 @@ from typing import Any
 
 from farwatch.agent.backoff import DENIED_S, REFUSED_S, TROUBLE_MAX_S, Backoff
 from farwatch.agent.clone import ClonedReader
-from farwatch.agent.folder import ANSWER, JournalFolder
+from farwatch.agent.folder import ANSWER, DEATH, JournalFolder
 from farwatch.agent.packing import pack
 from farwatch.agent.reader import Reader
 from farwatch.agent.transport import Transport
@@ -34,7 +34,6 @@ Connect = Callable[[], Transport | None]
 
 MAX_BYTES = 1 << 20
 PER_TURN = 4  # batches of one journal before the next one has its turn
-NO_SERVER_S = 0.5
 NOTE_US = 250_000
 ASIDE_ONE_BY_ONE = 8  # after so many refusals in a row whole batches are set aside: the server refuses everything
 BLOCKED_S = 60.0
@@ -58,6 +57,7 @@ class Shipment:
     registered: bool = False
     server: dict[str, Any] = field(default_factory=dict)
     epoch: str = ""
+    server_id: object = None
     acknowledged: int = 0
     caught_up: bool = False
     complete: bool = False
@@ -92,7 +92,18 @@ class Shipment:
         """A journal that has not been offered yet."""
         aside = sum(int(name.split("-")[1].split(".")[0]) for name in folder.aside() if name.endswith(".fwb"))
         reader = ClonedReader.find(folder) or Reader(folder, reopen)
-        return cls(folder, reader, set_aside=aside, acknowledged=_whole(folder.answer().get("expected")))
+        noted = folder.answer()
+        shipment = cls(folder, reader, set_aside=aside, acknowledged=_whole(noted.get("expected")))
+        if noted.get("complete") and folder.read_note(DEATH).get("told", True):
+            # Nothing to do, unless the same server turns out to have been restored.
+            shipment.complete = shipment.ended = shipment.registered = shipment.caught_up = True
+            shipment.epoch, shipment.server_id = str(noted.get("epoch")), noted.get("server_id")
+        return shipment
+
+    @property
+    def dormant(self) -> bool:
+        """Whether nothing is left to do for it."""
+        return self.complete and self.registered and (self.death is None or self.death_told)
 
 
 class Shipper:
@@ -113,6 +124,7 @@ class Shipper:
         self.trouble: str | None = None
         self.contact_us: int | None = None
         self.reached = False
+        self.server_id: object = None
 
     @property
     def shipments(self) -> tuple[Shipment, ...]:
@@ -141,7 +153,7 @@ class Shipper:
             now_us = self._clock.mono_us()
             if not self.backoff.ready(now_us):
                 return sent
-            if not shipment.backoff.ready(now_us):
+            if (shipment.complete and shipment.registered) or not shipment.backoff.ready(now_us):
                 continue
             try:
                 sent = self._ship(shipment) or sent
@@ -155,8 +167,13 @@ class Shipper:
 
     def beat(self, next_s: float) -> bool:
         """Tell the server who lives, who died and how much waits. Returns whether it heard."""
-        told = {s.writer_id: self._life_of(s) for s in self._shipments if s.registered and s.folder.role == "trainer"}
-        if not told or not self.backoff.ready(self._clock.mono_us()):
+        told = {
+            s.writer_id: self._life_of(s)
+            for s in self._shipments
+            if s.registered and not s.dormant and s.folder.role == "trainer"
+        }
+        # Without anything to tell it still asks for the epoch, once there is a contact: a restore needs journals again.
+        if not (told or self.reached) or not self.backoff.ready(self._clock.mono_us()):
             return not told
         dead = [s for s in self._shipments if s.death is not None and s.writer_id in told]
         body = {"writers": told, "next_s": next_s, **self._about}
@@ -167,13 +184,13 @@ class Shipper:
             return False
         for shipment in dead:
             shipment.death_told = True
+            shipment.folder.write_note(DEATH, {"cause": shipment.death, "told": True})
         for shipment in self._shipments:
             known = (answer.get("writers") or {}).get(shipment.writer_id)
             expected = known.get("expected") if isinstance(known, dict) else None
-            restored = bool(shipment.epoch) and answer.get("epoch") not in (None, shipment.epoch)
-            behind = isinstance(expected, int) and expected < shipment.acknowledged
-            if shipment.registered and (restored or behind):
+            if shipment.registered and isinstance(expected, int) and expected < shipment.acknowledged:
                 shipment.registered = False  # the next turn asks for its mark and offers again from there
+        self._saw_epoch(answer.get("epoch"))
         return True
 
     # --- one journal
@@ -190,6 +207,8 @@ class Shipper:
             if s.pending is None:
                 s.caught_up = True
                 s.complete = ended and s.files_known and not s.files_behind
+                if s.complete:
+                    s.reader.close()
                 return sent
             s.caught_up = s.complete = False
             self._send(s, s.pending)
@@ -214,9 +233,12 @@ class Shipper:
         s.registered = True
         s.server = answer
         s.epoch = str(answer.get("epoch", ""))
+        s.server_id = self.server_id
+        s.complete = False
         s.pending = None
         s.files_seen = -1
         self._seek(s, answer)
+        self._saw_epoch(s.epoch)
         self._note(s, at_once=True)
         return True
 
@@ -317,6 +339,14 @@ class Shipper:
         """How far the server had acknowledged this copy before it met the other one's records."""
         return s.confirmed if s.confirmed is not None else _whole(s.folder.answer().get("expected"))
 
+    def _saw_epoch(self, epoch: object) -> None:
+        """After a restore every journal is offered again, those that were complete too."""
+        if not isinstance(epoch, str):
+            return
+        for s in self._shipments:
+            if s.registered and s.epoch != epoch and s.server_id in (None, self.server_id):
+                s.registered = False
+
     def _no_contact(self, error: FarwatchError) -> None:
         """Nobody there, or we may not: drop the connection, so that address and token are looked up again."""
         if self.trouble != str(error):
@@ -341,7 +371,8 @@ class Shipper:
         if self._transport is None:
             self._transport = self._connect()
             if self._transport is None:
-                raise ContactError("no server yet", retry_after_s=NO_SERVER_S)
+                raise ContactError("no server yet")
+            self.server_id = self._transport.request("GET", "/info").json().get("server_id")
         answer = self._transport.request(method, path, body, headers=headers, timeout_s=timeout_s).json()
         self.backoff.succeeded()
         self.trouble = None
@@ -377,6 +408,7 @@ class Shipper:
         kept = ("run", "name", "project", "number", "short", "url", "attempt", "rank", "epoch")
         note: dict[str, Any] = {name: s.server.get(name) for name in kept}
         note |= {
+            "server_id": s.server_id,
             "address": self._transport.address if self._transport is not None else None,
             "expected": s.acknowledged,
             "files_behind": s.files_behind if s.files_known else max(1, s.files_behind),

@@ -1,0 +1,1 @@
+"""Measuring machine, processes and GPUs: one file per source, each a `Probe`."""
