@@ -14,7 +14,6 @@ Importing this loads the standard library only. Heavier names (`Api`) are loaded
 from typing import TYPE_CHECKING, Any
 
 from farwatch.errors import FarwatchError
-from farwatch.sdk.media import Audio, Html, Histogram, Image, Table, Video
 from farwatch.sdk.redact import REDACT
 from farwatch.sdk.run import Run
 from farwatch.sdk.session import SESSION as _SESSION
@@ -24,6 +23,7 @@ from farwatch.version import VERSION as __version__
 if TYPE_CHECKING:
     from farwatch.api import Api
     from farwatch.sdk.config import Config
+    from farwatch.sdk.media import Audio, Histogram, Html, Image, Table, Video
     from farwatch.sdk.run import Summary
 
     run: Run | None
@@ -49,6 +49,9 @@ __all__ = [
     "run",
     "summary",
 ]
+
+
+_MEDIA = frozenset({"Audio", "Histogram", "Html", "Image", "Table", "Video"})
 
 
 def _current() -> Run:
@@ -77,6 +80,10 @@ def __getattr__(name: str) -> Any:
         return _SESSION.current()
     if name in ("config", "summary"):
         return getattr(_current(), name)
+    if name in _MEDIA:
+        from farwatch.sdk import media  # loaded when the first picture is made: a third of the import
+
+        return getattr(media, name)
     if name == "Api":
         from farwatch.api import Api  # NumPy and HTTP: only for those who read
 

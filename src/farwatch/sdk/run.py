@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from farwatch.errors import UsageError
-from farwatch.sdk import figures, values
+from farwatch.sdk import values
 from farwatch.sdk.config import Config, json_safe
 from farwatch.sdk.recorder import Recorder
 from farwatch.sdk.say import say
@@ -283,6 +283,8 @@ class Run(Recorder):
     def _as_media(self, value: Any) -> Any:
         if isinstance(value, list | tuple) and value and all(hasattr(item, "render") for item in value):
             return list(value)
+        from farwatch.sdk import figures  # a third of the import, for programs that draw
+
         return figures.as_media(value)
 
     def _after_fork(self) -> None:

@@ -47,8 +47,8 @@ class NullJournal:
 
     dropped = 0
     full: str | None = None
-    segment = 0
     number = 0
+    at = (None, b"", 0, 0, 0, 0)
 
     def __init__(self) -> None:
         self.lock = RLock()
