@@ -40,7 +40,7 @@ def inflate(data: bytes | memoryview, max_bytes: int) -> bytes | None:
 
     Raises `ZstdError` for damage, a frame cut short, a window above 8 MiB, or bytes behind the frame.
     """
-    options = {library.DecompressionParameter.window_log_max: WINDOW_LOG_MAX}
+    options = {int(library.DecompressionParameter.window_log_max): WINDOW_LOG_MAX}
     machine = library.ZstdDecompressor(options=options)
     parts: list[bytes] = []
     found = 0

@@ -1,0 +1,12 @@
+"""What is known of runs beside their points: one SQL database, SQLite or Postgres.
+
+`tables` says what there is, `migrations` how it came to be, `rows` how it looks in memory, `database` who writes when, `reads` and
+`writes` what may be asked and done. No SQL stands anywhere else.
+"""
+
+from farwatch.store.meta.database import Meta
+from farwatch.store.meta.reads import Reads
+from farwatch.store.meta.rows import AttemptRow, DetailRow, RunRow, WriterRow
+from farwatch.store.meta.writes import Writes
+
+__all__ = ["AttemptRow", "DetailRow", "Meta", "Reads", "RunRow", "WriterRow", "Writes"]

@@ -1,0 +1,73 @@
+"""How an older meta database becomes today's: numbered steps, forward only, one transaction each.
+
+A fresh database is made from `tables` at once. Step n turns version n - 1 into n and is never edited once released; the test
+`tests/meta/test_migrations.py` compares the outcome of all steps with a fresh database.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, inspect, select
+
+from farwatch.clock import Clock
+from farwatch.errors import DataError
+from farwatch.store.meta.tables import schema_version, tables
+
+Step = Callable[[Connection], None]
+
+FIRST = 1
+STEPS: dict[int, Step] = {}  # version it makes -> step
+VERSION = max(STEPS, default=FIRST)
+
+
+def migrate(engine: Engine, clock: Clock, *, steps: dict[int, Step] | None = None) -> None:
+    """Bring a database to today's version. Copies a SQLite file to `<name>.before-<version>` first.
+
+    Raises `DataError` if a newer Farwatch has written it.
+    """
+    steps = STEPS if steps is None else steps
+    newest = max(steps, default=FIRST)
+    version = _version(engine)
+    if version is None:
+        with engine.connect() as connection, connection.begin():
+            tables.create_all(connection)
+            connection.execute(schema_version.insert().values(version=newest, at_ms=clock.wall_us() // 1000))
+        return
+    if version > newest:
+        raise DataError(
+            f"the meta database has version {version}, this Farwatch reads up to {newest}",
+            hint="upgrade farwatch, or start from the copy that the upgrade left beside it",
+        )
+    if version < newest:
+        _copy(engine, version)
+    for number in range(version + 1, newest + 1):
+        with engine.connect() as connection, connection.begin():
+            steps[number](connection)
+            connection.execute(schema_version.insert().values(version=number, at_ms=clock.wall_us() // 1000))
+
+
+def _version(engine: Engine) -> int | None:
+    """The version of a database; None for an empty one. Raises `DataError` for one that is not ours."""
+    with engine.connect() as connection, connection.begin():
+        names = inspect(connection).get_table_names()
+        if schema_version.name in names:
+            return connection.execute(select(schema_version.c.version).order_by(schema_version.c.version.desc())).scalars().first()
+    if set(names) & set(tables.tables):
+        raise DataError("a database with tables of these names that is not Farwatch's", hint="name another database")
+    return None
+
+
+def _copy(engine: Engine, version: int) -> None:
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return
+    path = Path(engine.url.database)
+    target = path.with_name(f"{path.name}.before-{version + 1}")
+    source = sqlite3.connect(path)
+    copy = sqlite3.connect(target)
+    try:
+        source.backup(copy)
+    finally:
+        copy.close()
+        source.close()
+    target.chmod(0o600)

@@ -1,0 +1,249 @@
+"""The tables of the meta database, as they are today; `migrations` says how older ones become these.
+
+Times are integer milliseconds since the Unix epoch, UTC, and end in `_ms`. Numbers that may be NaN or infinite are kept as text or
+in blobs: SQLite stores NaN as NULL. Text columns that end in `_json` hold JSON.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, LargeBinary, MetaData, Table, Text
+
+tables = MetaData()
+_Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+
+schema_version = Table(
+    "schema_version",
+    tables,
+    Column("version", Integer, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+key_value = Table(
+    "key_value",
+    tables,
+    Column("key", Text, primary_key=True),
+    Column("value_json", Text, nullable=False),
+)
+
+project = Table(
+    "project",
+    tables,
+    Column("name", Text, primary_key=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("runs_made", Integer, nullable=False, default=0),  # the number of the newest run, never given twice
+    Column("main_metric", Text),
+)
+
+run = Table(
+    "run",
+    tables,
+    Column("no", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("short", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("ends_as", Text),  # the state that a goodbye or a death has named, while something of the run is still on its way
+    Column("ends_reason", Text, nullable=False, default=""),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("modified_ms", BigInteger, nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("contact_ms", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False, default=""),
+    Column("creator", Text, nullable=False, default=""),  # the actor whose token made the run
+    Column("host", Text, nullable=False, default=""),
+    Column("attempt", Integer, nullable=False, default=1),
+    Column("group_name", Text),
+    Column("job_type", Text),
+    Column("parent", Text),
+    Column("tags_json", Text, nullable=False, default="[]"),
+    Column("notes", Text, nullable=False, default=""),
+    Column("archived", Boolean, nullable=False, default=False),
+    Column("deleted_ms", BigInteger),
+    Column("purged", Boolean, nullable=False, default=False),
+    Column("step", Float),
+    Column("total_steps", Float),
+    Column("progress_json", Text),
+    Column("points", BigInteger, nullable=False, default=0),
+    Column("bytes", BigInteger, nullable=False, default=0),
+    Column("world_size", Integer, nullable=False, default=1),
+    Column("first_metric", Text),
+    Column("main_metric", Text),
+    Column("main_last", Text),  # as Python writes a float, so that NaN stays NaN
+    Column("role", Text, nullable=False, default="sdk"),
+    Index("run_of_project", "project", "number"),
+    Index("run_by_short", "short"),
+    Index("run_by_state", "state"),
+)
+
+detail = Table(
+    "detail",
+    tables,
+    Column("run_no", Integer, primary_key=True),
+    Column("config_json", Text, nullable=False, default="{}"),
+    Column("given_json", Text, nullable=False, default="{}"),  # summary values that the program set by itself
+    Column("definitions_json", Text, nullable=False, default="[]"),
+    Column("capture_json", Text, nullable=False, default="{}"),
+    Column("argv_json", Text, nullable=False, default="[]"),
+    Column("python", Text, nullable=False, default=""),
+    Column("traceback", Text),
+)
+
+writer = Table(
+    "writer",
+    tables,
+    Column("no", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("run_no", Integer, nullable=False),
+    Column("run", Text, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("role", Text, nullable=False),  # main, peer, fork, system, http: see `service.register`
+    Column("rendezvous", Text),
+    Column("host", Text, nullable=False, default=""),
+    Column("machine", Text, nullable=False, default=""),  # boot id and PID namespace
+    Column("agent", Text),
+    Column("wall_us", BigInteger, nullable=False),
+    Column("step_base", BigInteger, nullable=False, default=0),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("ending", Text),  # goodbye, gone or lost
+    Column("last_ms", BigInteger, nullable=False),  # time of the newest record, by the writer's clock
+    Column("applied", BigInteger, nullable=False, default=-1),  # number of the last record whose changes are in this database
+    Column("console_base", BigInteger),
+    Column("console_next", BigInteger, nullable=False, default=0),
+    Column("meter_json", Text),
+    Column("cause_json", Text),
+    Column("records_behind", BigInteger, nullable=False, default=0),
+    Column("bytes_behind", BigInteger, nullable=False, default=0),
+    Column("set_aside", BigInteger, nullable=False, default=0),
+    Index("writer_of_run", "run_no", "rank", "attempt"),
+    Index("writer_by_rendezvous", "rendezvous"),
+)
+
+attempt = Table(
+    "attempt",
+    tables,
+    Column("run_no", Integer, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("first_step", Float),
+    Column("last_step", Float),
+    Column("step_base", BigInteger, nullable=False, default=0),
+    Column("from_step", Float),
+    Column("host", Text, nullable=False, default=""),
+)
+
+layout = Table(
+    "layout",
+    tables,
+    Column("no", Integer, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("names_json", Text, nullable=False),
+)
+
+summary = Table(
+    "summary",
+    tables,
+    Column("run_no", Integer, primary_key=True),
+    Column("layout", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+media = Table(
+    "media",
+    tables,
+    Column("no", _Serial, primary_key=True),
+    Column("run_no", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("step", Float),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("rank", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("writer_no", Integer, nullable=False),
+    Column("spool", Text),
+    Column("body_json", Text, nullable=False),
+    Index("media_of_run", "run_no", "name", "step"),
+)
+
+console = Table(
+    "console",
+    tables,
+    Column("run_no", Integer, primary_key=True),
+    Column("rank", Integer, primary_key=True),
+    Column("n", BigInteger, primary_key=True),
+    Column("stream", Text, nullable=False),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+file = Table(
+    "file",
+    tables,
+    Column("run_no", Integer, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("writer_no", Integer, nullable=False),
+    Column("spool", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("mtime_ms", BigInteger, nullable=False),
+    Column("media_type", Text),
+)
+
+spool = Table(
+    "spool",
+    tables,
+    Column("writer_no", Integer, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("run_no", Integer, nullable=False),
+    Column("wanted", Boolean, nullable=False),  # a record names it
+    Column("sha256", Text),  # None: has not come yet
+    Column("size", BigInteger),
+    Column("media_type", Text),
+    Index("spool_of_run", "run_no"),
+    Index("spool_by_hash", "sha256"),
+)
+
+gap = Table(
+    "gap",
+    tables,
+    Column("writer_no", Integer, primary_key=True),
+    Column("first", BigInteger, primary_key=True),
+    Column("run_no", Integer, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Index("gap_of_run", "run_no"),
+)
+
+event = Table(
+    "event",
+    tables,
+    Column("writer_no", Integer, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("run_no", Integer, nullable=False),
+    Column("step", Float),
+    Column("time_ms", BigInteger, nullable=False),
+    Column("body_json", Text, nullable=False),
+    Index("event_of_run", "run_no"),
+)
+
+audit = Table(
+    "audit",
+    tables,
+    Column("no", _Serial, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("body_json", Text, nullable=False, default="{}"),
+)
+
+__all__ = [
+    "attempt", "audit", "console", "detail", "event", "file", "gap", "key_value", "layout", "media", "project",
+    "run", "schema_version", "spool", "summary", "tables", "writer",
+]  # fmt: skip
