@@ -52,7 +52,9 @@ def build_dashboard(root: Path) -> None:
         raise _failure("there is no folder web/ with its package-lock.json", root)
     with _npm(root) as npm:
         for arguments in (["ci", "--ignore-scripts", "--no-audit", "--no-fund"], ["run", "build"]):
-            done = npm(*arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+            done = npm(
+                *arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            )
             if done.returncode:
                 tail = "\n".join(done.stdout.splitlines()[-30:])
                 raise _failure(f"`npm {' '.join(arguments)}` ended with {done.returncode}:\n\n{tail}", root)
@@ -75,7 +77,12 @@ def _npm(root: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]
         npm = shutil.which("npm", path=environment.get("PATH"))
         assert npm is not None, "an npm was found or made above"
         yield lambda *arguments, **more: subprocess.run(
-            [npm, *arguments], cwd=root / "web", env=environment, stdin=subprocess.DEVNULL, check=False, **more
+            [npm, *arguments],
+            cwd=root / "web",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            **more,
         )
 
 

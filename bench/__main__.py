@@ -22,21 +22,38 @@ LIMIT_S = 900
 
 def main(words: list[str]) -> int:
     """Run the measurements and print the table. Returns 1 if one broke; a missed goal is a number, not a failure."""
-    modules = [path.stem for path in sorted(HERE.glob("bench_*.py")) if not words or any(word in path.stem for word in words)]
+    modules = [
+        path.stem
+        for path in sorted(HERE.glob("bench_*.py"))
+        if not words or any(word in path.stem for word in words)
+    ]
     rows: list[Row] = []
     broken: list[str] = []
     for module in modules:
         began = time.monotonic()
         print(f"bench: {module.removeprefix('bench_')} …", file=sys.stderr, flush=True)
-        done = subprocess.run([sys.executable, "-m", "bench", "--one", module], stdout=subprocess.PIPE, text=True, timeout=LIMIT_S, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", "--one", module],
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
         if done.returncode:
             broken.append(module)
             continue
         rows += [Row(**row) for row in json.loads(done.stdout.splitlines()[-1])]
-        print(f"bench: {module.removeprefix('bench_')} took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        print(
+            f"bench: {module.removeprefix('bench_')} took {time.monotonic() - began:.0f} s",
+            file=sys.stderr,
+            flush=True,
+        )
     print(show(rows))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-    print(f"\n{os.cpu_count()} cores, load {load:.1f}, Python {sys.version.split()[0]}" + (f"; broke: {', '.join(broken)}" if broken else ""))
+    print(
+        f"\n{os.cpu_count()} cores, load {load:.1f}, Python {sys.version.split()[0]}"
+        + (f"; broke: {', '.join(broken)}" if broken else "")
+    )
     return 1 if broken else 0
 
 

@@ -28,15 +28,27 @@ parser.add_argument("--l2", type=float, default=0.1)
 parser.add_argument("--hidden", type=int, default=48)
 parser.add_argument("--epochs", type=int, default=60)
 parser.add_argument("--seed", type=int, default=1)
-parser.add_argument("--epoch-s", type=float, default=0.0, help="let an epoch take at least so many seconds, to watch it")
+parser.add_argument(
+    "--epoch-s", type=float, default=0.0, help="let an epoch take at least so many seconds, to watch it"
+)
 args = parser.parse_args()
 
 images, labels = load_digits(return_X_y=True)
-train_x, val_x, train_y, val_y = train_test_split((images / 16).astype(np.float32), labels, test_size=0.25, random_state=0, stratify=labels)
-model = MLPClassifier(
-    (args.hidden,), solver="sgd", learning_rate_init=args.lr, momentum=0.9, alpha=args.l2, batch_size=args.batch_size, random_state=args.seed
+train_x, val_x, train_y, val_y = train_test_split(
+    (images / 16).astype(np.float32), labels, test_size=0.25, random_state=0, stratify=labels
 )
-warnings.filterwarnings("ignore", category=RuntimeWarning)  # a diverging run overflows, which is what we came to see
+model = MLPClassifier(
+    (args.hidden,),
+    solver="sgd",
+    learning_rate_init=args.lr,
+    momentum=0.9,
+    alpha=args.l2,
+    batch_size=args.batch_size,
+    random_state=args.seed,
+)
+warnings.filterwarnings(
+    "ignore", category=RuntimeWarning
+)  # a diverging run overflows, which is what we came to see
 
 
 def train_step(rows: np.ndarray) -> float:
@@ -53,7 +65,11 @@ def validate() -> tuple[float, float, np.ndarray]:
     chances = model.predict_proba(val_x)
     predicted = chances.argmax(axis=1)
     finite = np.isfinite(chances).all()
-    return float(log_loss(val_y, chances)) if finite else float("nan"), float((predicted == val_y).mean()), predicted
+    return (
+        float(log_loss(val_y, chances)) if finite else float("nan"),
+        float((predicted == val_y).mean()),
+        predicted,
+    )
 
 
 def mosaic(rows: np.ndarray, columns: int = 8) -> np.ndarray:
@@ -61,14 +77,20 @@ def mosaic(rows: np.ndarray, columns: int = 8) -> np.ndarray:
     picture = np.zeros((4 * 36, columns * 36))
     for place, row in enumerate(rows[:32]):
         top, left = divmod(place, columns)
-        picture[top * 36 + 2 : top * 36 + 34, left * 36 + 2 : left * 36 + 34] = np.kron(val_x[row].reshape(8, 8), np.ones((4, 4)))
+        picture[top * 36 + 2 : top * 36 + 34, left * 36 + 2 : left * 36 + 34] = np.kron(
+            val_x[row].reshape(8, 8), np.ones((4, 4))
+        )
     return picture
 
 
 order = np.random.default_rng(args.seed)
 step = 0
 with farwatch.init(
-    project=args.project, name=args.name, config=args, tags=["mlp", "scikit-learn"], total_steps=args.epochs * (len(train_x) // args.batch_size)
+    project=args.project,
+    name=args.name,
+    config=args,
+    tags=["mlp", "scikit-learn"],
+    total_steps=args.epochs * (len(train_x) // args.batch_size),
 ) as run:
     run.define_metric("val/*", x="epoch")
     run.define_metric("val/accuracy", x="epoch", summary="max", goal="max")
@@ -76,7 +98,10 @@ with farwatch.init(
     for epoch in range(1, args.epochs + 1):
         began = time.monotonic()
         shuffled = order.permutation(len(train_x))
-        batches = [shuffled[i : i + args.batch_size] for i in range(0, len(train_x) - args.batch_size + 1, args.batch_size)]
+        batches = [
+            shuffled[i : i + args.batch_size]
+            for i in range(0, len(train_x) - args.batch_size + 1, args.batch_size)
+        ]
         for rows in batches:
             loss = train_step(rows)
             run.log({"train/loss": loss, "epoch": epoch}, step=step)
@@ -91,4 +116,7 @@ with farwatch.init(
             run.log({"weights/hidden": farwatch.Histogram(np.nan_to_num(model.coefs_[0]))}, step=step)
             seen = ", ".join(f"{val_y[row]} as {predicted[row]}" for row in wrong[:5]) or "nothing"
             run.log({"samples/mistakes": f"epoch {epoch}: read {seen}"}, step=step)
-        print(f"epoch {epoch}: loss {val_loss:.4f}, accuracy {val_accuracy:.1%}, {time.monotonic() - began:.1f} s", flush=True)
+        print(
+            f"epoch {epoch}: loss {val_loss:.4f}, accuracy {val_accuracy:.1%}, {time.monotonic() - began:.1f} s",
+            flush=True,
+        )

@@ -25,12 +25,20 @@ args = parser.parse_args()
 torch.manual_seed(0)
 device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 images, labels = load_digits(return_X_y=True)
-data = TensorDataset(torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels))
+data = TensorDataset(
+    torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels)
+)
 train, val = random_split(data, [0.8, 0.2])
 loader = DataLoader(train, args.batch_size, shuffle=True, drop_last=True)
 
 model = nn.Sequential(
-    nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(512, 10)
+    nn.Conv2d(1, 16, 3, padding=1),
+    nn.ReLU(),
+    nn.Conv2d(16, 32, 3, padding=1),
+    nn.ReLU(),
+    nn.MaxPool2d(2),
+    nn.Flatten(),
+    nn.Linear(512, 10),
 ).to(device)
 optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr)
 schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.lr, total_steps=args.epochs * len(loader))
@@ -48,15 +56,33 @@ with farwatch.init(project="digits-torch", config=args, total_steps=args.epochs 
             norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             # Tensors may be logged as they are: a value on a GPU is copied without waiting for it.
-            run.log({"train/loss": loss, "train/grad_norm": norm, "lr": schedule.get_last_lr()[0], "epoch": epoch}, step=step)
+            run.log(
+                {
+                    "train/loss": loss,
+                    "train/grad_norm": norm,
+                    "lr": schedule.get_last_lr()[0],
+                    "epoch": epoch,
+                },
+                step=step,
+            )
             schedule.step()
             step += 1
         model.eval()
         with torch.no_grad():
-            x, y = (part.to(device) for part in (torch.stack([x for x, _ in val]), torch.stack([y for _, y in val])))
+            x, y = (
+                part.to(device)
+                for part in (torch.stack([x for x, _ in val]), torch.stack([y for _, y in val]))
+            )
             logits = model(x)
             accuracy = (logits.argmax(1) == y).float().mean()
-            run.log({"val/loss": nn.functional.cross_entropy(logits, y), "val/accuracy": accuracy, "epoch": epoch}, step=step)
+            run.log(
+                {
+                    "val/loss": nn.functional.cross_entropy(logits, y),
+                    "val/accuracy": accuracy,
+                    "epoch": epoch,
+                },
+                step=step,
+            )
         print(f"epoch {epoch}: accuracy {accuracy:.1%}")
     torch.save({"model": model.state_dict(), "epoch": args.epochs}, args.checkpoint)
     run.save(args.checkpoint)

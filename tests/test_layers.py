@@ -28,7 +28,8 @@ ALLOWED: dict[str, set[str]] = {  # package -> what it may import besides itself
     "farwatch": WORDS | {"sdk", "api"},  # the package itself: `import farwatch`
     "tqdm": {"farwatch"},
     "cli": WORDS | {"sdk", "agent", "store", "service", "server", "bridges", "compat", "api", "farwatch"},
-    "testing": WORDS | {"sdk", "agent", "store", "service", "server", "bridges", "compat", "api", "cli", "farwatch"},
+    "testing": WORDS
+    | {"sdk", "agent", "store", "service", "server", "bridges", "compat", "api", "cli", "farwatch"},
 }
 API_MAY_USE = {"farwatch.agent.transport"}
 
@@ -99,7 +100,9 @@ def _modules(*packages: str) -> list[str]:
 
 
 def test_training_process_and_agent_need_the_standard_library_only() -> None:
-    modules = _modules("farwatch", "errors", "clock", "settings", "servers", "version", "wire", "sdk", "agent")
+    modules = _modules(
+        "farwatch", "errors", "clock", "settings", "servers", "version", "wire", "sdk", "agent"
+    )
 
     done = subprocess.run(
         [sys.executable, "-c", _ONLY_STANDARD_LIBRARY, *modules],
@@ -118,4 +121,8 @@ def test_import_of_farwatch_loads_no_network_and_no_array_library() -> None:
     )  # fmt: skip
 
     loaded = set(ast.literal_eval(done.stdout))
-    assert loaded & {"numpy", "torch", "ssl", "http", "asyncio", "sqlite3", "starlette", "click", "rich", "sqlalchemy"} == set()
+    assert (
+        loaded
+        & {"numpy", "torch", "ssl", "http", "asyncio", "sqlite3", "starlette", "click", "rich", "sqlalchemy"}
+        == set()
+    )

@@ -32,7 +32,9 @@ def test_every_error_has_a_code_of_its_own_and_says_when_it_is_raised() -> None:
 
 
 def test_every_command_has_json_and_a_sentence_of_help() -> None:
-    lacking = [name for name, command in surface.commands() if not any("--json" in p.opts for p in command.params)]
+    lacking = [
+        name for name, command in surface.commands() if not any("--json" in p.opts for p in command.params)
+    ]
     silent = [name for name, command in surface.commands() if len((command.help or "").strip()) < 20]
 
     assert (lacking, silent) == ([], [])

@@ -23,12 +23,20 @@ ENVIRONMENT = {"os.environ", "os.getenv", "os.putenv", "os.environb"}
 def _texts() -> list[tuple[str, str]]:
     """Every text file that belongs to the tree, by its relative path."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if listed.returncode == 0:
         paths = [ROOT / name for name in listed.stdout.split("\0") if name]
     else:  # an unpacked source archive
-        paths = [path for path in ROOT.rglob("*") if not {".venv", "build", "node_modules", "__pycache__"} & set(path.parts)]
+        paths = [
+            path
+            for path in ROOT.rglob("*")
+            if not {".venv", "build", "node_modules", "__pycache__"} & set(path.parts)
+        ]
     found = []
     for path in paths:
         if path.is_file() and path.suffix not in BINARY:
@@ -40,7 +48,11 @@ def _texts() -> list[tuple[str, str]]:
 
 
 def _sources() -> list[tuple[str, ast.Module]]:
-    return [(name, ast.parse(text)) for name, text in _texts() if name.startswith("src/farwatch/") and name.endswith(".py")]
+    return [
+        (name, ast.parse(text))
+        for name, text in _texts()
+        if name.startswith("src/farwatch/") and name.endswith(".py")
+    ]
 
 
 def test_nothing_is_unpickled_evaluated_or_extracted() -> None:
@@ -83,7 +95,13 @@ def test_no_file_holds_a_path_of_a_particular_machine() -> None:
 
 
 def test_no_file_names_a_package_registry() -> None:
-    hosts = ["pypi" + ".org", "pythonhosted" + ".org", "registry.npm" + "js", "npmmirror" + ".com", "index" + "-url"]
+    hosts = [
+        "pypi" + ".org",
+        "pythonhosted" + ".org",
+        "registry.npm" + "js",
+        "npmmirror" + ".com",
+        "index" + "-url",
+    ]
 
     found = [f"{name}: {host}" for name, text in _texts() for host in hosts if host in text]
 
@@ -91,7 +109,11 @@ def test_no_file_names_a_package_registry() -> None:
 
 
 def test_lock_files_hold_no_download_addresses() -> None:
-    locks = [(name, text) for name, text in _texts() if Path(name).name in {"package-lock.json", "uv.lock", "poetry.lock"}]
+    locks = [
+        (name, text)
+        for name, text in _texts()
+        if Path(name).name in {"package-lock.json", "uv.lock", "poetry.lock"}
+    ]
 
     assert [name for name, text in locks if re.search(r'"resolved":|registry = "', text)] == []
 
@@ -99,13 +121,19 @@ def test_lock_files_hold_no_download_addresses() -> None:
 def test_module_names_say_something() -> None:
     empty = {"utils", "helpers", "common", "misc", "manager", "core", "util"}
 
-    assert [name for name, _ in _texts() if Path(name).stem in empty and name.endswith((".py", ".ts", ".svelte"))] == []
+    assert [
+        name for name, _ in _texts() if Path(name).stem in empty and name.endswith((".py", ".ts", ".svelte"))
+    ] == []
 
 
 def test_no_test_is_skipped() -> None:
     marks = re.compile(r"@pytest\.mark\.(?:skip|skipif|xfail)|pytest\.(?:skip|xfail|importorskip)\(")
 
-    found = [name for name, text in _texts() if name.startswith("tests/") and name != "tests/test_tree.py" and marks.search(text)]
+    found = [
+        name
+        for name, text in _texts()
+        if name.startswith("tests/") and name != "tests/test_tree.py" and marks.search(text)
+    ]
 
     assert found == []
 
@@ -114,6 +142,8 @@ def test_files_stay_small_enough_to_read() -> None:
     limit = 500
     code = (".py", ".ts", ".svelte", ".css")
 
-    found = {name: text.count("\n") for name, text in _texts() if name.endswith(code) and text.count("\n") > limit}
+    found = {
+        name: text.count("\n") for name, text in _texts() if name.endswith(code) and text.count("\n") > limit
+    }
 
     assert found == {}

@@ -41,7 +41,9 @@ class Feeder:
     ) -> Run:  # fmt: skip
         """A run with points `{"step", "metrics", "time_ms"}`; `finish`: its final state, None to leave it open."""
         body = {"project": project, "config": dict(config or {}), "tags": list(tags), "name": name}
-        made = self._contact.send("POST", "/runs", {key: value for key, value in body.items() if value is not None})
+        made = self._contact.send(
+            "POST", "/runs", {key: value for key, value in body.items() if value is not None}
+        )
         run_id = made.get("id") or made["run"]
         if points:
             self._contact._transport().request("POST", f"/runs/{run_id}/log", list(points))

@@ -28,11 +28,17 @@ def test_query_returns_exactly_the_matching_rows_in_order(api: Api, feed: Feeder
     _seed(feed, "query")
 
     found = api.runs(
-        "query", where='summary.acc >= 0.9 and "x" in tags', sort="-summary.acc", columns=["config.opt/lr", "summary.acc.max"]
+        "query",
+        where='summary.acc >= 0.9 and "x" in tags',
+        sort="-summary.acc",
+        columns=["config.opt/lr", "summary.acc.max"],
     )
 
     assert [run.name for run in found] == ["run-5", "run-3"]
-    assert (found.columns, found.cells) == (["config.opt/lr", "summary.acc.max"], [[1e-5, 0.95], [1e-3, 0.91]])
+    assert (found.columns, found.cells) == (
+        ["config.opt/lr", "summary.acc.max"],
+        [[1e-5, 0.95], [1e-3, 0.91]],
+    )
     assert found.total == 2
     frame = found.to_pandas()
     assert frame["name"].tolist() == ["run-5", "run-3"]
@@ -73,7 +79,12 @@ def test_description_is_changed_and_read_back(api: Api, feed: Feeder) -> None:
     run.tags.remove("a")
 
     again = api.run(run.id)
-    assert (again.name, again.notes, list(again.tags), again.state) == ("better", "twice as good", ["b"], "finished")
+    assert (again.name, again.notes, list(again.tags), again.state) == (
+        "better",
+        "twice as good",
+        ["b"],
+        "finished",
+    )
     assert again.config["opt"] == {"lr": 0.1}
     assert again.config["layers"] == [1, 2]
     assert "b" in run.tags and len(run.tags) == 1
@@ -102,11 +113,17 @@ class _ReadOnly(BaseHTTPRequestHandler):
     """A server that answers reading and refuses a change, as one does to a read token."""
 
     def do_GET(self) -> None:
-        self._answer(200, b'{"id": "abc", "short": "abc", "name": "n", "project": "p", "number": 1, "tags": [], "state": "running"}')
+        self._answer(
+            200,
+            b'{"id": "abc", "short": "abc", "name": "n", "project": "p", "number": 1, "tags": [], "state": "running"}',
+        )
 
     def do_PATCH(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(403, b'{"error": {"code": "forbidden", "message": "this token may only read", "hint": "ask for log", "id": "x"}}')
+        self._answer(
+            403,
+            b'{"error": {"code": "forbidden", "message": "this token may only read", "hint": "ask for log", "id": "x"}}',
+        )
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)

@@ -16,8 +16,14 @@ HARD = [1.0, 0.1 + 0.2, math.nan, math.inf, -math.inf, -0.0, 5e-324, 1.797693134
 
 
 def test_points_come_back_bit_exact_with_their_times(api: Api, feed: Feeder) -> None:
-    words = ["NaN" if math.isnan(v) else "Infinity" if v == math.inf else "-Infinity" if v == -math.inf else v for v in HARD]
-    points = [{"step": step, "metrics": {"loss": word}, "time_ms": 1_700_000_000_000 + step} for step, word in enumerate(words)]
+    words = [
+        "NaN" if math.isnan(v) else "Infinity" if v == math.inf else "-Infinity" if v == -math.inf else v
+        for v in HARD
+    ]
+    points = [
+        {"step": step, "metrics": {"loss": word}, "time_ms": 1_700_000_000_000 + step}
+        for step, word in enumerate(words)
+    ]
     run = feed.run("exact", points=points)
 
     series = run.series("loss")
@@ -29,9 +35,15 @@ def test_points_come_back_bit_exact_with_their_times(api: Api, feed: Feeder) -> 
 
 
 def test_whole_numbers_and_truth_values_keep_their_type(api: Api, feed: Feeder) -> None:
-    run = feed.run("types", points=[{"step": s, "metrics": {"n": 2**40 + s, "ok": s == 1, "x": float(s)}} for s in range(3)])
+    run = feed.run(
+        "types",
+        points=[{"step": s, "metrics": {"n": 2**40 + s, "ok": s == 1, "x": float(s)}} for s in range(3)],
+    )
 
-    assert (run.series("n").values.dtype, run.series("n").values.tolist()) == (np.dtype(np.int64), [2**40, 2**40 + 1, 2**40 + 2])
+    assert (run.series("n").values.dtype, run.series("n").values.tolist()) == (
+        np.dtype(np.int64),
+        [2**40, 2**40 + 1, 2**40 + 2],
+    )
     assert run.series("ok").values.tolist() == [False, True, False]
     assert run.series("x").values.dtype == np.float64
 
@@ -47,7 +59,11 @@ def test_part_of_a_series_and_a_missing_one(api: Api, feed: Feeder) -> None:
 
 def test_one_call_reads_a_metric_of_many_runs(api: Api, feed: Feeder) -> None:
     runs = [
-        feed.run("many", tags=["odd"] if index % 2 else [], points=[{"step": s, "metrics": {"loss": index + s / 1000}} for s in range(200)])
+        feed.run(
+            "many",
+            tags=["odd"] if index % 2 else [],
+            points=[{"step": s, "metrics": {"loss": index + s / 1000}} for s in range(200)],
+        )
         for index in range(10)
     ]
 
@@ -64,22 +80,40 @@ def test_one_call_reads_a_metric_of_many_runs(api: Api, feed: Feeder) -> None:
 def test_chart_keeps_a_spike_and_a_nan_of_one_point(api: Api, feed: Feeder) -> None:
     values: list[float | str] = [0.0] * 20_000
     values[7_777], values[9_999] = 50.0, "NaN"
-    run = feed.run("spike", points=[{"step": step, "metrics": {"loss": value}} for step, value in enumerate(values)])
+    run = feed.run(
+        "spike", points=[{"step": step, "metrics": {"loss": value}} for step, value in enumerate(values)]
+    )
 
     line = run.chart(["loss"], buckets=100)["loss"]
 
     assert len(line.x) <= 250
     assert (line.max.max(), line.min.min(), line.count.sum(), line.nonfinite.sum()) == (50.0, 0.0, 20_000, 1)
     exact = run.chart(["loss"], lo=7_775, hi=7_779)["loss"]
-    assert (exact.exact, exact.x.tolist(), exact.last.tolist()) == (True, [7775, 7776, 7777, 7778, 7779], [0.0, 0.0, 50.0, 0.0, 0.0])
+    assert (exact.exact, exact.x.tolist(), exact.last.tolist()) == (
+        True,
+        [7775, 7776, 7777, 7778, 7779],
+        [0.0, 0.0, 50.0, 0.0, 0.0],
+    )
 
 
 def test_metrics_are_told_by_name_and_pattern(api: Api, feed: Feeder) -> None:
-    run = feed.run("named", points=[{"step": s, "metrics": {"grad/a": float(s), "grad/b": 1.0, "loss": 2.0 - s}} for s in range(3)])
+    run = feed.run(
+        "named",
+        points=[
+            {"step": s, "metrics": {"grad/a": float(s), "grad/b": 1.0, "loss": 2.0 - s}} for s in range(3)
+        ],
+    )
 
     assert sorted(run.metrics(match="grad/.*")) == ["grad/a", "grad/b"]
     loss = run.metrics()["loss"]
-    assert (loss.count, loss.last, loss.min, loss.min_step, loss.max, loss.max_step) == (3, 0.0, 0.0, 2.0, 2.0, 0.0)
+    assert (loss.count, loss.last, loss.min, loss.min_step, loss.max, loss.max_step) == (
+        3,
+        0.0,
+        0.0,
+        2.0,
+        2.0,
+        0.0,
+    )
     run.delete_metric("grad/b")
     assert sorted(api.run(run.id).metrics()) == ["grad/a", "loss"]
 
@@ -89,7 +123,14 @@ def test_a_million_points_cost_a_tenth_of_a_cpu_second() -> None:
     count = 1_000_000
     steps, times = np.arange(count, dtype=np.float64), np.arange(count, dtype=np.int64) * 1000
     line = {"run": "r", "name": "loss", "rank": 0, "attempt": 1, "kind": "f", "start": 0, "length": count}
-    body = columns.encode({"lines": [line]}, [("steps", "f8", steps.tobytes()), ("times", "i8", times.tobytes()), ("values", "f8", steps.tobytes())])
+    body = columns.encode(
+        {"lines": [line]},
+        [
+            ("steps", "f8", steps.tobytes()),
+            ("times", "i8", times.tobytes()),
+            ("values", "f8", steps.tobytes()),
+        ],
+    )
     costs = []
 
     for _ in range(3):

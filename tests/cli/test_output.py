@@ -63,7 +63,20 @@ def _line(values: list[float]) -> Line:
     bad = ~np.isfinite(array)
     shown = np.where(bad, np.nan, array)
     ones = np.ones(len(array), np.int64)
-    return Line("r", "loss", 0, 1, np.arange(float(len(array))), shown, shown, shown, array, ones, bad.astype(np.int64), True)
+    return Line(
+        "r",
+        "loss",
+        0,
+        1,
+        np.arange(float(len(array))),
+        shown,
+        shown,
+        shown,
+        array,
+        ones,
+        bad.astype(np.int64),
+        True,
+    )
 
 
 def test_curve_goes_from_corner_to_corner_and_names_its_extremes() -> None:

@@ -51,4 +51,12 @@ def _shell(line: str, server: Server, folder: Path) -> subprocess.CompletedProce
         name, _, value = words.pop(0).partition("=")
         environment[name] = value
     program = [sys.executable, *(["-m", "farwatch.cli"] if words[0] == "farwatch" else [])]
-    return subprocess.run([*program, *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [*program, *words[1:]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

@@ -24,19 +24,35 @@ CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "-
 @pytest.fixture(scope="session")
 def wheel() -> Path:
     """The wheel that users would get, as `make wheel` builds it."""
-    subprocess.run(["make", "--no-print-directory", "-s", "wheel"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        ["make", "--no-print-directory", "-s", "wheel"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+    )
     return next((ROOT / "build" / "wheel").glob("*.whl"))
 
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path) -> Path:
     """The Python of an environment that holds this wheel and its dependencies, and nothing of the checkout."""
-    folder = Path(tempfile.gettempdir()) / f"farwatch-e2e-{hashlib.sha256(wheel.read_bytes()).hexdigest()[:12]}-{os.getuid()}"
+    folder = (
+        Path(tempfile.gettempdir())
+        / f"farwatch-e2e-{hashlib.sha256(wheel.read_bytes()).hexdigest()[:12]}-{os.getuid()}"
+    )
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "-c", str(ROOT / "constraints.txt"), str(wheel)]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(python),
+            "install",
+            "-q",
+            "-c",
+            str(ROOT / "constraints.txt"),
+            str(wheel),
+        ]
         subprocess.run(pip, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)
         (folder / "complete").touch()
     return python
@@ -71,7 +87,12 @@ def project(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = (
+        os.environ.get("CHROMIUM")
+        or shutil.which("chromium")
+        or shutil.which("chromium-browser")
+        or shutil.which("google-chrome")
+    )
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=found, args=CHROMIUM_FLAGS)
         yield launched
@@ -87,7 +108,9 @@ def page(browser: Browser, server: Server, request: pytest.FixtureRequest) -> It
 @pytest.fixture
 def phone_page(browser: Browser, server: Server, request: pytest.FixtureRequest) -> Iterator[Page]:
     """A touch screen of 390 x 844."""
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, device_scale_factor=2
+    )
     yield from _page(context, server, request)
 
 
@@ -98,7 +121,14 @@ def _page(context: BrowserContext, server: Server, request: pytest.FixtureReques
     foreign: list[str] = []
     opened.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
     opened.on("pageerror", lambda error: troubles.append(str(error)))
-    opened.on("request", lambda asked: foreign.append(asked.url) if not asked.url.startswith((server.address, "data:", "blob:")) else None)
+    opened.on(
+        "request",
+        lambda asked: (
+            foreign.append(asked.url)
+            if not asked.url.startswith((server.address, "data:", "blob:"))
+            else None
+        ),
+    )
     yield opened
     PICTURES.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(Exception):  # a page that the test has closed leaves no picture

@@ -38,7 +38,11 @@ class Server:
     @property
     def environment(self) -> dict[str, str]:
         """What trainers and commands are given: no settings of the person who runs the tests, no source tree."""
-        own = {n: v for n, v in os.environ.items() if not n.startswith(("FARWATCH_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"))}
+        own = {
+            n: v
+            for n, v in os.environ.items()
+            if not n.startswith(("FARWATCH_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"))
+        }
         path = {"PYTHONPATH": self.python_path} if self.python_path else {}
         return {**own, **path, "FARWATCH_DIR": str(self.folder), "PYTHONUNBUFFERED": "1"}
 
@@ -46,7 +50,9 @@ class Server:
         """Start the server and wait until it answers."""
         log = open(self.folder / "server.log", "ab")  # noqa: SIM115  # belongs to the process
         command = [str(self.python), "-m", "farwatch.cli", "serve", "--no-open", "--port", str(port)]
-        self.process = subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            command, env=self.environment, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
         log.close()
         wait_until(self._answers, f"the server answers; its log: {self.folder / 'server.log'}")
 
@@ -73,14 +79,18 @@ class Server:
     def api(self) -> Api:
         return Api(settings=load({"FARWATCH_DIR": str(self.folder)}))
 
-    def train(self, script: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def train(
+        self, script: str, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a training script to its end. Fails the test if it fails."""
         process = self.training(script, *arguments, environment=environment)
         output, errors = process.communicate(timeout=LIMIT_S * 2)
         assert process.returncode == 0, errors
         return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
-    def training(self, script: str, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def training(
+        self, script: str, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         """Start a training script; whoever starts it waits for it, or the fixture ends it."""
         path = self.folder / f"train-{uuid.uuid4().hex[:8]}.py"
         path.write_text(script, encoding="utf-8")

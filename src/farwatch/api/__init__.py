@@ -9,4 +9,15 @@ from farwatch.api.run import ConsoleLine, FileEntry, Metric, Run
 from farwatch.api.runs import Runs
 from farwatch.api.series import Chart, Line, Series, SeriesTable
 
-__all__ = ["Api", "Chart", "ConsoleLine", "FileEntry", "Line", "Metric", "Run", "Runs", "Series", "SeriesTable"]
+__all__ = [
+    "Api",
+    "Chart",
+    "ConsoleLine",
+    "FileEntry",
+    "Line",
+    "Metric",
+    "Run",
+    "Runs",
+    "Series",
+    "SeriesTable",
+]

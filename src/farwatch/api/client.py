@@ -20,7 +20,9 @@ class Api:
     *Threads*: any. *Cost*: nothing is asked before the first question; a million points take about 0.1 CPU s.
     """
 
-    def __init__(self, server: str | None = None, token: str | None = None, *, settings: Settings | None = None) -> None:
+    def __init__(
+        self, server: str | None = None, token: str | None = None, *, settings: Settings | None = None
+    ) -> None:
         self._contact = connect(server, token, settings)
 
     @property
@@ -53,7 +55,14 @@ class Api:
         it is parsed, never evaluated. `search`: text in names, tags and notes. `sort`: names with commas, `-` before one turns its order.
         `columns`: names such as `config.lr` or `summary.loss.min` to bring along. Raises `QueryError` with the position.
         """
-        query = {"project": project, "where": where, "q": search, "sort": sort, "columns": list(columns), "archived": archived}
+        query = {
+            "project": project,
+            "where": where,
+            "q": search,
+            "sort": sort,
+            "columns": list(columns),
+            "archived": archived,
+        }
         return ask_runs(self._contact, query, limit)
 
     def run(self, ref: str) -> Run:
@@ -62,11 +71,19 @@ class Api:
         return Run(self._contact, row["id"], row, complete=True)
 
     def series(
-        self, project: str, name: str, *, where: str | None = None, step_min: float | None = None, step_max: float | None = None
+        self,
+        project: str,
+        name: str,
+        *,
+        where: str | None = None,
+        step_min: float | None = None,
+        step_max: float | None = None,
     ) -> SeriesTable:
         """Every point of one metric of many runs, exact, in one call."""
         body = {"project": project, "name": name, "where": where, "lo": step_min, "hi": step_max}
-        meta, arrays = self._contact.columns("/series", {key: value for key, value in body.items() if value is not None})
+        meta, arrays = self._contact.columns(
+            "/series", {key: value for key, value in body.items() if value is not None}
+        )
         return SeriesTable(meta["lines"], arrays)
 
     def close(self) -> None:
@@ -76,7 +93,9 @@ class Api:
     def __enter__(self) -> "Api":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __repr__(self) -> str:

@@ -8,9 +8,9 @@ from urllib.parse import quote, urlencode
 import numpy as np
 from numpy.typing import NDArray
 
-from farwatch.servers import Credential, find_server
 from farwatch.agent.transport import HttpTransport
 from farwatch.errors import ContactError
+from farwatch.servers import Credential, find_server
 from farwatch.settings import Settings, load
 from farwatch.wire import columns
 
@@ -47,7 +47,9 @@ class Contact:
         """GET a JSON object; query arguments that are None are left out, booleans become 0 and 1."""
         return self._transport().request("GET", with_query(path, query)).json()
 
-    def send(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> dict[str, Any]:
+    def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: Any
+    ) -> dict[str, Any]:
         """Ask for a change. Returns the JSON answer, empty where the server sends none."""
         answer = self._transport().request(method, with_query(path, query), body, idempotent=method != "POST")
         return answer.json() if answer.body else {}
@@ -59,15 +61,24 @@ class Contact:
     def columns(self, path: str, body: Mapping[str, Any]) -> tuple[dict[str, Any], Arrays]:
         """POST a question that is answered in columns: their `meta`, and NumPy views of the arrays (read-only)."""
         answer = self._transport().request(
-            "POST", path, body, headers={"Accept": columns.CONTENT_TYPE}, timeout_s=COLUMNS_TIMEOUT_S, max_bytes=MAX_COLUMNS_BYTES
+            "POST",
+            path,
+            body,
+            headers={"Accept": columns.CONTENT_TYPE},
+            timeout_s=COLUMNS_TIMEOUT_S,
+            max_bytes=MAX_COLUMNS_BYTES,
         )
         meta, arrays = columns.decode(answer.body)
-        return meta, {name: np.frombuffer(view, dtype=DTYPES[dtype]) for name, (dtype, view) in arrays.items()}
+        return meta, {
+            name: np.frombuffer(view, dtype=DTYPES[dtype]) for name, (dtype, view) in arrays.items()
+        }
 
     def bytes_of(self, path: str, first: int, size: int) -> tuple[bytes, bool]:
         """GET at most `size` bytes of a file from byte `first` on. Returns them and whether they are the whole file."""
         headers = {"Accept": "*/*", "Range": f"bytes={first}-{first + size - 1}"}
-        answer = self._transport().request("GET", path, headers=headers, timeout_s=COLUMNS_TIMEOUT_S, max_bytes=MAX_COLUMNS_BYTES)
+        answer = self._transport().request(
+            "GET", path, headers=headers, timeout_s=COLUMNS_TIMEOUT_S, max_bytes=MAX_COLUMNS_BYTES
+        )
         return answer.body, answer.status != 206
 
     def close(self) -> None:
@@ -84,7 +95,10 @@ def connect(server: str | None, token: str | None, settings: Settings | None = N
     settings = (settings or load()).replace(server=server, token=token)
     found = find_server(settings)
     if found is None:
-        raise ContactError("no Farwatch server is known here", hint="start one with: farwatch serve; or: farwatch login ADDRESS")
+        raise ContactError(
+            "no Farwatch server is known here",
+            hint="start one with: farwatch serve; or: farwatch login ADDRESS",
+        )
     return Contact(*found)
 
 

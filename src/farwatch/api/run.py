@@ -12,7 +12,9 @@ from farwatch.api.series import Chart, Series, one_series
 from farwatch.clock import Clock, SystemClock
 from farwatch.errors import DataError, NotFoundError, UsageError
 
-FRESH_US = 500_000  # what was read so recently is not asked for again: `r.state, r.reason, r.config` is one request
+FRESH_US = (
+    500_000  # what was read so recently is not asked for again: `r.state, r.reason, r.config` is one request
+)
 PART_BYTES = 8 << 20
 PAGE = 10_000
 
@@ -97,7 +99,13 @@ class Run:
     """A run on a server. Attributes are asked for when read, and are at most half a second old."""
 
     def __init__(
-        self, contact: Contact, run_id: str, row: Mapping[str, Any], *, complete: bool = False, clock: Clock | None = None
+        self,
+        contact: Contact,
+        run_id: str,
+        row: Mapping[str, Any],
+        *,
+        complete: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self._contact = contact
         self._clock = clock or SystemClock()
@@ -158,7 +166,9 @@ class Run:
     @property
     def url(self) -> str:
         """Where a browser sees it."""
-        return str(self._detail().get("url") or f"{self._contact.address}/r/{self._row.get('short', self.id)}")
+        return str(
+            self._detail().get("url") or f"{self._contact.address}/r/{self._row.get('short', self.id)}"
+        )
 
     @property
     def config(self) -> dict[str, Any]:
@@ -217,7 +227,10 @@ class Run:
             body["hi"] = step_max
         meta, arrays = self._contact.columns("/series", body)
         if not meta["lines"]:
-            raise NotFoundError(f"run `{self._row.get('short', self.id)}` has no metric of this name: `{name}`", hint="see r.metrics()")
+            raise NotFoundError(
+                f"run `{self._row.get('short', self.id)}` has no metric of this name: `{name}`",
+                hint="see r.metrics()",
+            )
         return one_series(self.id, name, rank, self._row.get("attempt") or 1, meta["lines"], arrays)
 
     def chart(
@@ -253,11 +266,16 @@ class Run:
 
     # --- what else it left
 
-    def console(self, *, rank: int = 0, tail: int | None = None, match: str | None = None) -> list[ConsoleLine]:
+    def console(
+        self, *, rank: int = 0, tail: int | None = None, match: str | None = None
+    ) -> list[ConsoleLine]:
         """Captured lines in order, all or the last `tail`; `match`: only lines with this text."""
         path = f"{self._path}/console"
         if tail is not None:
-            return [_console_line(row) for row in self._contact.get(path, tail=1, limit=tail, rank=rank, q=match)["lines"]]
+            return [
+                _console_line(row)
+                for row in self._contact.get(path, tail=1, limit=tail, rank=rank, q=match)["lines"]
+            ]
         lines: list[ConsoleLine] = []
         start = 0
         while True:
@@ -274,7 +292,10 @@ class Run:
     def files(self) -> list[FileEntry]:
         """The files that the run saved."""
         rows = self._contact.get(f"{self._path}/files")["files"]
-        return [FileEntry(r["path"], r["size"], r.get("sha256"), r.get("mtime_ms"), r.get("media_type")) for r in rows]
+        return [
+            FileEntry(r["path"], r["size"], r.get("sha256"), r.get("mtime_ms"), r.get("media_type"))
+            for r in rows
+        ]
 
     def download(self, path: str, to: str | os.PathLike[str] | None = None) -> Path:
         """Copy a file of the run to this machine and return where it is.
@@ -284,7 +305,9 @@ class Run:
         """
         entry = next((entry for entry in self.files() if entry.path == path), None)
         if entry is None:
-            raise NotFoundError(f"run `{self._row.get('short', self.id)}` has no file: `{path}`", hint="see r.files()")
+            raise NotFoundError(
+                f"run `{self._row.get('short', self.id)}` has no file: `{path}`", hint="see r.files()"
+            )
         target = _target(path, to)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.part")
@@ -292,14 +315,18 @@ class Run:
         with open(part, "wb") as file:
             whole = entry.size_bytes == 0
             while not whole and file.tell() < entry.size_bytes:
-                data, whole = self._contact.bytes_of(f"{self._path}/files/{quoted(path, '/')}", file.tell(), PART_BYTES)
+                data, whole = self._contact.bytes_of(
+                    f"{self._path}/files/{quoted(path, '/')}", file.tell(), PART_BYTES
+                )
                 if not data:
                     break
                 file.write(data)
                 digest.update(data)
         if entry.sha256 is not None and digest.hexdigest() != entry.sha256:
             part.unlink()
-            raise DataError(f"the bytes of `{path}` are not what the run saved", hint="try again; then: farwatch fsck")
+            raise DataError(
+                f"the bytes of `{path}` are not what the run saved", hint="try again; then: farwatch fsck"
+            )
         os.replace(part, target)
         return target
 

@@ -32,7 +32,12 @@ class Runs(Sequence[Run]):
         """The plain rows as the server told them, with a dictionary `cells` by column name."""
         named = []
         for row, cells in zip(self._rows, self.cells, strict=True):
-            named.append({**{k: v for k, v in row.items() if k != "cells"}, "cells": dict(zip(self.columns, cells, strict=False))})
+            named.append(
+                {
+                    **{k: v for k, v in row.items() if k != "cells"},
+                    "cells": dict(zip(self.columns, cells, strict=False)),
+                }
+            )
         return named
 
     @overload

@@ -127,7 +127,9 @@ def _as_logged(values: Floats, kind: str) -> NDArray[Any]:
     return whole.astype(bool) if kind == "b" and not ((whole != 0) & (whole != 1)).any() else whole
 
 
-def one_series(run: str, name: str, rank: int, attempt: int, lines: list[Mapping[str, Any]], arrays: Arrays) -> Series:
+def one_series(
+    run: str, name: str, rank: int, attempt: int, lines: list[Mapping[str, Any]], arrays: Arrays
+) -> Series:
     """The points of all lines of an answer as one series: the visible history may span attempts."""
     kinds = {line.get("kind", "f") for line in lines}
     values = _as_logged(arrays["values"], kinds.pop()) if len(kinds) == 1 else arrays["values"]
@@ -192,5 +194,15 @@ def _line(told: Mapping[str, Any], arrays: Arrays) -> Line:
         low, high = floats("min"), floats("max")
         mean = floats("mean") if "mean" in arrays else low + floats("mean8") / 255 * (high - low)
         last = floats("last") if "last" in arrays else mean
-        columns = (floats("x"), low, high, mean, last, arrays["count"][part].astype(np.int64), arrays["nonfinite"][part].astype(np.int64))
-    return Line(told["run"], told["name"], told.get("rank", 0), told.get("attempt", 1), *columns, bool(told["exact"]))
+        columns = (
+            floats("x"),
+            low,
+            high,
+            mean,
+            last,
+            arrays["count"][part].astype(np.int64),
+            arrays["nonfinite"][part].astype(np.int64),
+        )
+    return Line(
+        told["run"], told["name"], told.get("rank", 0), told.get("attempt", 1), *columns, bool(told["exact"])
+    )

@@ -31,7 +31,9 @@ def draw(line: Line, width: int, height: int) -> list[str]:
     return rows
 
 
-def _cells(line: Line, finite: np.ndarray, low: float, high: float, width: int, height: int) -> list[list[str]]:
+def _cells(
+    line: Line, finite: np.ndarray, low: float, high: float, width: int, height: int
+) -> list[list[str]]:
     dots_x, dots_y = width * 2, height * 4
     start, end = float(line.x[0]), float(line.x[-1])
     across = (line.x - start) / (end - start) * (dots_x - 1) if end > start else np.zeros(len(line.x))
@@ -40,7 +42,7 @@ def _cells(line: Line, finite: np.ndarray, low: float, high: float, width: int, 
     for x, least, most, good in zip(across.round().astype(int), line.min, line.max, finite, strict=True):
         if not good:
             continue
-        top, bottom = (int(round((high - value) / span * (dots_y - 1))) for value in (float(most), float(least)))
+        top, bottom = (round((high - value) / span * (dots_y - 1)) for value in (float(most), float(least)))
         for y in range(top, bottom + 1):
             grid[y // 4, x // 2] |= _DOTS[x % 2][y % 4]
     cells = [[chr(0x2800 + int(dots)) if dots else " " for dots in row] for row in grid]
@@ -58,4 +60,6 @@ def sparkline(values: Sequence[float], width: int) -> str:
         return ""
     low, high = min(finite), max(finite)
     span = high - low or 1.0
-    return "".join("▁▂▃▄▅▆▇█"[int((value - low) / span * 7)] if math.isfinite(value) else " " for value in shown)
+    return "".join(
+        "▁▂▃▄▅▆▇█"[int((value - low) / span * 7)] if math.isfinite(value) else " " for value in shown
+    )

@@ -25,19 +25,35 @@ RUNS = (("careful", "0.02"), ("steady", "0.2"), ("too-bold", "80"))
 
 
 @click.command()
-@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Folder for everything it makes; default: `demo` in the state folder.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for everything it makes; default: `demo` in the state folder.",
+)
 @click.option("--port", type=click.IntRange(0, 65535), help="Port of its server.")
 @click.option("--epochs", type=click.IntRange(1), default=120, show_default=True, help="Epochs of each run.")
-@click.option("--epoch-s", type=click.FloatRange(0), default=0.5, show_default=True, help="Shortest time of an epoch, so that there is something to watch.")
-@click.option("--leave", is_flag=True, help="End when the training has ended, instead of keeping the page open.")
+@click.option(
+    "--epoch-s",
+    type=click.FloatRange(0),
+    default=0.5,
+    show_default=True,
+    help="Shortest time of an epoch, so that there is something to watch.",
+)
+@click.option(
+    "--leave", is_flag=True, help="End when the training has ended, instead of keeping the page open."
+)
 @json_option
-def demo(data: Path | None, port: int | None, epochs: int, epoch_s: float, leave: bool, as_json: bool) -> None:
+def demo(
+    data: Path | None, port: int | None, epochs: int, epoch_s: float, leave: bool, as_json: bool
+) -> None:
     """Show a real model training on real data: three runs on scikit-learn's digits, one of which diverges.
 
     It has a folder and a server of its own and touches neither your runs nor the network.
     """
     if importlib.util.find_spec("sklearn") is None:
-        raise UsageError("the demo trains with scikit-learn, which is not installed", hint="pip install 'farwatch[demo]'")
+        raise UsageError(
+            "the demo trains with scikit-learn, which is not installed", hint="pip install 'farwatch[demo]'"
+        )
     settings = load()
     folder = (data or state_dir(settings) / "demo").absolute()
     show = Show(folder, SystemClock(), port)
@@ -90,7 +106,14 @@ class Show:
         port = [] if self._port is None else ["--port", str(self._port)]
         with open(self._made("server.log"), "wb") as log:
             command = [sys.executable, "-m", "farwatch.cli", "serve", "--no-open", *port]
-            self._server = subprocess.Popen(command, env=self._environment(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            self._server = subprocess.Popen(
+                command,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         deadline = self._clock.mono_us() + int(START_S * 1e6)
         while True:
             if local_server(self.folder) is not None:
@@ -114,7 +137,17 @@ class Show:
         """Run the trainers to their end. Raises `FarwatchError` with their words if one fails."""
         with _trainer() as script:
             for name, rate in RUNS:
-                arguments = [str(script), "--name", name, "--lr", rate, "--epochs", str(epochs), "--epoch-s", str(epoch_s)]
+                arguments = [
+                    str(script),
+                    "--name",
+                    name,
+                    "--lr",
+                    rate,
+                    "--epochs",
+                    str(epochs),
+                    "--epoch-s",
+                    str(epoch_s),
+                ]
                 with open(self._made(f"{name}.log"), "wb") as log:
                     process = subprocess.Popen(
                         [sys.executable, *arguments], env=self._environment(), cwd=self.folder,

@@ -50,7 +50,10 @@ def doctor(as_json: bool) -> None:
     """
     settings = load()
     found = [check for group in CHECKS for check in _guarded(group, settings)]
-    shown = {s.name: {"value": _shown(settings, s.name, s.secret), "source": settings.sources[s.name]} for s in SETTINGS}
+    shown = {
+        s.name: {"value": _shown(settings, s.name, s.secret), "source": settings.sources[s.name]}
+        for s in SETTINGS
+    }
     if as_json:
         emit_json({"version": VERSION, "checks": [asdict(check) for check in found], "settings": shown})
     else:
@@ -73,7 +76,9 @@ def _guarded(group: Callable[[Settings], Iterator[Check]], settings: Settings) -
         found.extend(group(settings))
     except (FarwatchError, OSError) as error:
         hint = error.hint if isinstance(error, FarwatchError) else ""
-        found.append(Check(group.__name__.strip("_"), "bad", getattr(error, "message", str(error)), hint or ""))
+        found.append(
+            Check(group.__name__.strip("_"), "bad", getattr(error, "message", str(error)), hint or "")
+        )
     return found
 
 
@@ -83,10 +88,19 @@ def _shown(settings: Settings, name: str, secret: bool) -> object:
 
 
 def _programs(_: Settings) -> Iterator[Check]:
-    yield Check("farwatch", "ok", f"{VERSION}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
+    yield Check(
+        "farwatch",
+        "ok",
+        f"{VERSION}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+    )
     version = ".".join(str(part) for part in sqlite3.sqlite_version_info)
     if sqlite3.sqlite_version_info < WAL_RESET_FIXED:
-        yield Check("sqlite", "note", f"{version} has the WAL-reset bug; Farwatch does not run into it", "open its files with other programs only while the server is stopped")
+        yield Check(
+            "sqlite",
+            "note",
+            f"{version} has the WAL-reset bug; Farwatch does not run into it",
+            "open its files with other programs only while the server is stopped",
+        )
     else:
         yield Check("sqlite", "ok", version)
     if files("farwatch").joinpath("server", "web", "index.html").is_file():
@@ -102,7 +116,12 @@ def _folder(settings: Settings) -> Iterator[Check]:
         return
     found = folder.lstat()
     if sys.platform != "win32" and found.st_uid != os.geteuid():
-        yield Check("state folder", "bad", f"{folder} belongs to somebody else", "set FARWATCH_DIR to a folder of yours")
+        yield Check(
+            "state folder",
+            "bad",
+            f"{folder} belongs to somebody else",
+            "set FARWATCH_DIR to a folder of yours",
+        )
         return
     if stat.S_IMODE(found.st_mode) & 0o077:
         yield Check("state folder", "bad", f"others may look into {folder}", f"chmod 700 {folder}")
@@ -118,8 +137,19 @@ def _folder(settings: Settings) -> Iterator[Check]:
 def _disk(folder: Path, settings: Settings) -> Iterator[Check]:
     usage = shutil.disk_usage(folder)
     percent = 100 * usage.free / usage.total if usage.total else 0.0
-    level = "bad" if percent < settings.disk_stop_percent else "note" if percent < settings.disk_warn_percent else "ok"
-    yield Check("disk", level, f"{size(usage.free)} free of {size(usage.total)} ({percent:.0f} %)", "" if level == "ok" else "free some, or set FARWATCH_DATA and FARWATCH_DIR elsewhere")
+    level = (
+        "bad"
+        if percent < settings.disk_stop_percent
+        else "note"
+        if percent < settings.disk_warn_percent
+        else "ok"
+    )
+    yield Check(
+        "disk",
+        level,
+        f"{size(usage.free)} free of {size(usage.total)} ({percent:.0f} %)",
+        "" if level == "ok" else "free some, or set FARWATCH_DATA and FARWATCH_DIR elsewhere",
+    )
     inodes = os.statvfs(folder) if hasattr(os, "statvfs") else None
     if inodes is not None and inodes.f_files and inodes.f_favail / inodes.f_files < 0.02:
         yield Check("inodes", "bad", "fewer than 2 % are left")
@@ -132,19 +162,34 @@ def _disk(folder: Path, settings: Settings) -> Iterator[Check]:
             os.fsync(file.fileno())
             times.append((time.perf_counter() - began) * 1000)
     median = sorted(times)[2]
-    yield Check("fsync", "ok" if median < SLOW_FSYNC_MS else "note", f"{median:.1f} ms", "" if median < SLOW_FSYNC_MS else "a slow or shared disk: acknowledgements wait for it")
+    yield Check(
+        "fsync",
+        "ok" if median < SLOW_FSYNC_MS else "note",
+        f"{median:.1f} ms",
+        "" if median < SLOW_FSYNC_MS else "a slow or shared disk: acknowledgements wait for it",
+    )
 
 
 def _limits(_: Settings) -> Iterator[Check]:
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = soft == resource.RLIM_INFINITY or soft >= OPEN_FILES_MIN
-    yield Check("open files", "ok" if enough else "note", f"limit {soft}", "" if enough else "ulimit -n 4096, before farwatch serve")
+    yield Check(
+        "open files",
+        "ok" if enough else "note",
+        f"limit {soft}",
+        "" if enough else "ulimit -n 4096, before farwatch serve",
+    )
 
 
 def _server(settings: Settings) -> Iterator[Check]:
     found = find_server(settings)
     if found is None:
-        yield Check("server", "note", "none is known here; runs are kept on this machine", "farwatch serve, or: farwatch login ADDRESS")
+        yield Check(
+            "server",
+            "note",
+            "none is known here; runs are kept on this machine",
+            "farwatch serve, or: farwatch login ADDRESS",
+        )
         return
     contact = Contact(*found)
     try:
@@ -155,13 +200,28 @@ def _server(settings: Settings) -> Iterator[Check]:
         contact.close()
     yield Check("server", "ok", f"{contact.address}, version {info.get('version')}")
     if info.get("version") != VERSION:
-        yield Check("versions", "note", f"this is {VERSION}, the server {info.get('version')}", "upgrade the older one")
+        yield Check(
+            "versions",
+            "note",
+            f"this is {VERSION}, the server {info.get('version')}",
+            "upgrade the older one",
+        )
     if isinstance(info.get("now_ms"), int):
         off = info["now_ms"] - (before + after) / 2 * 1000
         level = "ok" if abs(off) < CLOCK_OFF_MS else "note"
-        yield Check("clocks", level, f"{off:+.0f} ms between here and the server", "" if level == "ok" else "times of runs from here will look shifted: set this clock")
+        yield Check(
+            "clocks",
+            level,
+            f"{off:+.0f} ms between here and the server",
+            "" if level == "ok" else "times of runs from here will look shifted: set this clock",
+        )
     if local_server(state_dir(settings)) is None and not contact.address.startswith("https:"):
-        yield Check("transport", "note", "tokens travel in the clear: the address is not https", "put the server behind https")
+        yield Check(
+            "transport",
+            "note",
+            "tokens travel in the clear: the address is not https",
+            "put the server behind https",
+        )
 
 
 CHECKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (_programs, _folder, _limits, _server)

@@ -21,13 +21,28 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 @click.command()
 @click.argument("target", nargs=-1, required=True)
-@click.option("--format", "kind", type=click.Choice(["csv", "jsonl", "parquet"]), help="Default: by the ending of --to, else csv.")
-@click.option("--to", type=click.Path(dir_okay=False, path_type=Path), help="File to write; default: standard output (not for Parquet).")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "jsonl", "parquet"]),
+    help="Default: by the ending of --to, else csv.",
+)
+@click.option(
+    "--to",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write; default: standard output (not for Parquet).",
+)
 @click.option("--metric", "match", metavar="REGEX", help="Only metrics whose name matches.")
 @click.option("--where", metavar="EXPRESSION", help="Only runs of the project that match.")
 @server_options
 def export(
-    target: tuple[str, ...], kind: str | None, to: Path | None, match: str | None, where: str | None, as_json: bool, server: str | None
+    target: tuple[str, ...],
+    kind: str | None,
+    to: Path | None,
+    match: str | None,
+    where: str | None,
+    as_json: bool,
+    server: str | None,
 ) -> None:
     """Write every point of TARGET: a project, or runs by id or project#number.
 
@@ -55,7 +70,9 @@ def export(
         say(f"{count} points" + (f" → {to}" if to else ""))
 
 
-def _tables(api: Api, targets: tuple[str, ...], match: str | None, where: str | None) -> Iterator[SeriesTable]:
+def _tables(
+    api: Api, targets: tuple[str, ...], match: str | None, where: str | None
+) -> Iterator[SeriesTable]:
     projects = {project["name"] for project in api.projects()}
     for target in targets:
         if target in projects:
@@ -108,7 +125,10 @@ def _write_text(tables: Iterator[SeriesTable], file: IO[str], kind: str) -> int:
                 writer.writerows((*shown, step, time, _cell(value)) for step, time, value in rows)
             else:
                 for row in rows:
-                    file.write(json.dumps(_plain(dict(zip(HEAD, (*first, *row), strict=True))), ensure_ascii=False) + "\n")
+                    file.write(
+                        json.dumps(_plain(dict(zip(HEAD, (*first, *row), strict=True))), ensure_ascii=False)
+                        + "\n"
+                    )
             count += len(series)
     return count
 
@@ -133,16 +153,31 @@ def _write_parquet(tables: Iterator[SeriesTable], path: Path) -> int:
     except ImportError:
         raise UsageError("writing Parquet needs pyarrow", hint="pip install 'farwatch[parquet]'") from None
     text = arrow.dictionary(arrow.int32(), arrow.string())
-    types = (text, text, arrow.int32(), arrow.int32(), arrow.float64(), arrow.timestamp("ms", tz="UTC"), arrow.float64())
+    types = (
+        text,
+        text,
+        arrow.int32(),
+        arrow.int32(),
+        arrow.float64(),
+        arrow.timestamp("ms", tz="UTC"),
+        arrow.float64(),
+    )
     names = ("run", "name", "rank", "attempt", "step", "time", "value")
     schema = arrow.schema(list(zip(names, types, strict=True)))
     count = 0
-    with parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=["run", "name", "rank", "attempt"]) as writer:
+    with parquet.ParquetWriter(
+        path, schema, compression="zstd", use_dictionary=["run", "name", "rank", "attempt"]
+    ) as writer:
         for table in tables:
             columns = [
-                _dictionary(arrow, table, "run"), _dictionary(arrow, table, "name"), arrow.array(table.rank.astype(np.int32)),
-                arrow.array(table.attempt.astype(np.int32)), arrow.array(table.step), arrow.array(table.time, types[5]), arrow.array(table.value),
-            ]  # fmt: skip
+                _dictionary(arrow, table, "run"),
+                _dictionary(arrow, table, "name"),
+                arrow.array(table.rank.astype(np.int32)),
+                arrow.array(table.attempt.astype(np.int32)),
+                arrow.array(table.step),
+                arrow.array(table.time, types[5]),
+                arrow.array(table.value),
+            ]
             writer.write_table(arrow.Table.from_arrays(columns, schema=schema))
             count += len(table)
     return count

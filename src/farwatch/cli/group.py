@@ -76,7 +76,14 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
 
 
 @click.group(cls=Tree, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit.")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Show the version and exit.",
+)
 def farwatch() -> None:
     """Watch and steer your training from afar."""
 
@@ -104,7 +111,13 @@ def run(arguments: Sequence[str]) -> int:
         _report(error, as_json)
         return 2 if isinstance(error, UsageError) and not isinstance(error, LookupError) else 1
     except Exception as error:  # the border: a person sees one line, and whoever mends it finds the rest
-        _report(FarwatchError(f"{type(error).__name__}: {error}", hint="this is a bug of farwatch; see it with FARWATCH_STRICT=1"), as_json)
+        _report(
+            FarwatchError(
+                f"{type(error).__name__}: {error}",
+                hint="this is a bug of farwatch; see it with FARWATCH_STRICT=1",
+            ),
+            as_json,
+        )
         from farwatch.settings import load
 
         if load().strict:

@@ -13,7 +13,9 @@ from farwatch.settings import load, state_dir
 
 @click.command()
 @click.argument("address")
-@click.option("--token-stdin", is_flag=True, help="Read the token from standard input instead of asking for it.")
+@click.option(
+    "--token-stdin", is_flag=True, help="Read the token from standard input instead of asking for it."
+)
 @json_option
 def login(address: str, token_stdin: bool, as_json: bool) -> None:
     """Store ADDRESS and a token for it, in a file that only you can read.
@@ -24,7 +26,9 @@ def login(address: str, token_stdin: bool, as_json: bool) -> None:
     address = (address if "://" in address else f"https://{address}").rstrip("/")
     token = settings.token or (sys.stdin.readline().strip() if token_stdin else _ask(address))
     if not token:
-        raise UsageError("no token was given", hint="make one on the page, under Settings; then: farwatch login " + address)
+        raise UsageError(
+            "no token was given", hint="make one on the page, under Settings; then: farwatch login " + address
+        )
     with Api(address, token) as api:  # a wrong one is refused here, not in the middle of a night
         info = api.info()
         who = api._contact.get("/session")["actor"]
@@ -40,6 +44,9 @@ def login(address: str, token_stdin: bool, as_json: bool) -> None:
 
 def _ask(address: str) -> str:
     if not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask for the token", hint=f"pipe it: farwatch login {address} --token-stdin < file")
+        raise UsageError(
+            "there is no terminal to ask for the token",
+            hint=f"pipe it: farwatch login {address} --token-stdin < file",
+        )
     answer: str = click.prompt(f"Token for {address}", hide_input=True, err=True)
     return answer.strip()

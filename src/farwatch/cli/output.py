@@ -15,7 +15,9 @@ import click
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Escape sequences (CSI, OSC and the rest) and other control characters: text of a run may not drive this terminal.
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])?|\x9b[0-?]*[ -/]*[@-~]")
+_ESCAPES = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])?|\x9b[0-?]*[ -/]*[@-~]"
+)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -31,7 +33,9 @@ def say(text: str) -> None:
 
 def emit_json(value: Any) -> None:
     """Write one JSON document to stdout. What is not finite becomes `"NaN"`, `"Infinity"` or `"-Infinity"`, as over HTTP."""
-    json.dump(_plain(value), sys.stdout, ensure_ascii=not _speaks_utf8(), indent=2 if sys.stdout.isatty() else None)
+    json.dump(
+        _plain(value), sys.stdout, ensure_ascii=not _speaks_utf8(), indent=2 if sys.stdout.isatty() else None
+    )
     sys.stdout.write("\n")
     sys.stdout.flush()
 
@@ -56,7 +60,9 @@ def emit(text: str) -> None:
     print(text.encode(encoding, "replace").decode(encoding))
 
 
-def table(rows: Sequence[Sequence[object]], head: Sequence[str], *, right: frozenset[int] = frozenset()) -> None:
+def table(
+    rows: Sequence[Sequence[object]], head: Sequence[str], *, right: frozenset[int] = frozenset()
+) -> None:
     """Write rows under a head, in columns two spaces apart.
 
     In a terminal the last column is cut at the edge; into a pipe or a file nothing is cut. `right`: columns of numbers.
@@ -75,7 +81,9 @@ def table(rows: Sequence[Sequence[object]], head: Sequence[str], *, right: froze
 
 def wide(text: str) -> int:
     """How many columns of a terminal a text takes."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
+    )
 
 
 def _cut(line: str, width: int) -> str:
@@ -131,6 +139,8 @@ def json_option(function: Function) -> Function:
 
 def server_options(function: Function) -> Function:
     """Options of commands that ask a server. A token is never an argument: arguments can be read by everybody on a machine."""
-    return click.option("--server", metavar="ADDRESS", help="Server to ask; default: the one of `farwatch login`, else your own on this machine.")(
-        json_option(function)
-    )
+    return click.option(
+        "--server",
+        metavar="ADDRESS",
+        help="Server to ask; default: the one of `farwatch login`, else your own on this machine.",
+    )(json_option(function))

@@ -5,14 +5,30 @@ from typing import Any
 import click
 
 from farwatch.api import Api, Run, Runs
-from farwatch.cli.output import clean, duration, emit, emit_json, moment, server_options, short_number, size, table
+from farwatch.cli.output import (
+    clean,
+    duration,
+    emit,
+    emit_json,
+    moment,
+    server_options,
+    short_number,
+    size,
+    table,
+)
 
 
 @click.command()
 @click.argument("project", required=False)
-@click.option("--where", metavar="EXPRESSION", help="""Only runs that match, e.g. 'summary.acc >= 0.9 and "baseline" in tags'.""")
+@click.option(
+    "--where",
+    metavar="EXPRESSION",
+    help="""Only runs that match, e.g. 'summary.acc >= 0.9 and "baseline" in tags'.""",
+)
 @click.option("--search", metavar="TEXT", help="Only runs with this text in name, tags or notes.")
-@click.option("--sort", metavar="NAMES", help="Order, with commas; `-` before a name turns it: -summary.acc,created")
+@click.option(
+    "--sort", metavar="NAMES", help="Order, with commas; `-` before a name turns it: -summary.acc,created"
+)
 @click.option("--columns", metavar="NAMES", help="More columns, with commas: config.lr,summary.loss.min")
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
 @click.option("--archived", is_flag=True, help="Archived runs too.")
@@ -24,7 +40,9 @@ def runs(
     """List runs, of PROJECT or of all, newest first."""
     names = [name.strip() for name in (columns or "").split(",") if name.strip()]
     with Api(server) as api:
-        found = api.runs(project, where=where, search=search, sort=sort, columns=names, limit=limit, archived=archived)
+        found = api.runs(
+            project, where=where, search=search, sort=sort, columns=names, limit=limit, archived=archived
+        )
     if as_json:
         emit_json({"runs": found.rows, "total": found.total})
         return
@@ -32,14 +50,36 @@ def runs(
 
 
 def _list(found: Runs, *, with_project: bool) -> None:
-    head = ["run", "name", *(["project"] if with_project else []), "state", "step", "duration", "started", *found.columns]
+    head = [
+        "run",
+        "name",
+        *(["project"] if with_project else []),
+        "state",
+        "step",
+        "duration",
+        "started",
+        *found.columns,
+    ]
     rows = []
     for row in found.rows:
         cells = [short_number(row["cells"].get(name)) for name in found.columns]
         project = [row["project"]] if with_project else []
         step = short_number(row.get("step"))
-        rows.append([row["short"], row["name"], *project, row["state"], step, duration(row.get("duration_ms")), moment(row.get("started_ms") or row.get("created_ms")), *cells])
-    numbers = {index for index, name in enumerate(head) if name in ("step", "duration") or name in found.columns}
+        rows.append(
+            [
+                row["short"],
+                row["name"],
+                *project,
+                row["state"],
+                step,
+                duration(row.get("duration_ms")),
+                moment(row.get("started_ms") or row.get("created_ms")),
+                *cells,
+            ]
+        )
+    numbers = {
+        index for index, name in enumerate(head) if name in ("step", "duration") or name in found.columns
+    }
     table(rows, head, right=frozenset(numbers))
     if found.total > len(found):
         emit(f"… {found.total - len(found)} more: --limit")
@@ -53,7 +93,10 @@ def show(run: str, as_json: bool, server: str | None) -> None:
     with Api(server) as api:
         found = api.run(run)
         detail, metrics = found.detail, found.metrics()
-        told = {name: {field: getattr(metric, field) for field in metric.__dataclass_fields__} for name, metric in metrics.items()}
+        told = {
+            name: {field: getattr(metric, field) for field in metric.__dataclass_fields__}
+            for name, metric in metrics.items()
+        }
     if as_json:
         emit_json({**detail, "metrics": told})
         return
@@ -84,7 +127,10 @@ def _show(run: Run, detail: dict[str, Any], metrics: dict[str, dict[str, Any]]) 
     if metrics:
         emit("\nmetrics")
         table(
-            [(n, m["count"], *(short_number(m[key]) for key in ("last", "min", "max", "mean"))) for n, m in metrics.items()],
+            [
+                (n, m["count"], *(short_number(m[key]) for key in ("last", "min", "max", "mean")))
+                for n, m in metrics.items()
+            ],
             ("name", "points", "last", "min", "max", "mean"),
             right=frozenset({1, 2, 3, 4, 5}),
         )

@@ -14,12 +14,27 @@ from farwatch.settings import environment, load
 
 @click.command()
 @click.option("--host", help="Address to listen on; default 127.0.0.1: this machine only.")
-@click.option("--port", type=click.IntRange(0, 65535), help="Port to listen on; default 3279, the next free one if it is taken. 0: any.")
-@click.option("--data", type=click.Path(file_okay=False), help="Data folder; default: `server` in the state folder.")
-@click.option("--url", metavar="ADDRESS", help="Public address of this server, where it stands behind a proxy.")
-@click.option("--open/--no-open", "wanted", default=None, help="Open the page in a browser; default: where there is a desktop and a terminal.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; default 3279, the next free one if it is taken. 0: any.",
+)
+@click.option(
+    "--data", type=click.Path(file_okay=False), help="Data folder; default: `server` in the state folder."
+)
+@click.option(
+    "--url", metavar="ADDRESS", help="Public address of this server, where it stands behind a proxy."
+)
+@click.option(
+    "--open/--no-open",
+    "wanted",
+    default=None,
+    help="Open the page in a browser; default: where there is a desktop and a terminal.",
+)
 @json_option
-def serve(host: str | None, port: int | None, data: str | None, url: str | None, wanted: bool | None, as_json: bool) -> None:
+def serve(
+    host: str | None, port: int | None, data: str | None, url: str | None, wanted: bool | None, as_json: bool
+) -> None:
     """Start the server: one process, one folder. Ends with Ctrl-C or SIGTERM.
 
     Prints a link that opens the page once; your own programs on this machine find the server by themselves.

@@ -22,16 +22,27 @@ from farwatch.wire.states import FINAL
 WAIT_S = 10
 PAUSE_S = 0.25  # at most four drawings a second
 CONSOLE_LINES = 200
-STYLES = {"running": "green", "finished": "blue", "failed": "bold red", "stalled": "yellow", "lost": "yellow", "stopped": "magenta"}
+STYLES = {
+    "running": "green",
+    "finished": "blue",
+    "failed": "bold red",
+    "stalled": "yellow",
+    "lost": "yellow",
+    "stopped": "magenta",
+}
 
 
 @click.command()
 @click.argument("run", required=False)
 @click.option("--metric", "match", metavar="REGEX", help="Draw only metrics whose name matches.")
-@click.option("--charts", type=click.IntRange(1, 24), default=4, show_default=True, help="Draw at most so many.")
+@click.option(
+    "--charts", type=click.IntRange(1, 24), default=4, show_default=True, help="Draw at most so many."
+)
 @click.option("--once", is_flag=True, help="Draw once and end.")
 @server_options
-def watch(run: str | None, match: str | None, charts: int, once: bool, as_json: bool, server: str | None) -> None:
+def watch(
+    run: str | None, match: str | None, charts: int, once: bool, as_json: bool, server: str | None
+) -> None:
     """Watch RUN live: state, curves and console. Without RUN: the one that began last.
 
     Ends with the run; Ctrl-C ends the watching only. Without a terminal, lines are written as they come.
@@ -63,7 +74,14 @@ def _newest(api: Api) -> Run:
 class View:
     """What is drawn at one moment."""
 
-    def __init__(self, detail: dict[str, Any], lines: list[Line], console: list[ConsoleLine], last: dict[str, Any], note: str = "") -> None:
+    def __init__(
+        self,
+        detail: dict[str, Any],
+        lines: list[Line],
+        console: list[ConsoleLine],
+        last: dict[str, Any],
+        note: str = "",
+    ) -> None:
         self.detail = detail
         self.lines = lines
         self.console = console
@@ -78,7 +96,9 @@ class View:
 class Feed:
     """Asks again whenever the server says that something has changed."""
 
-    def __init__(self, run: Run, api: Api, match: str | None, charts: int, clock: Clock | None = None) -> None:
+    def __init__(
+        self, run: Run, api: Api, match: str | None, charts: int, clock: Clock | None = None
+    ) -> None:
         self._run = run
         self._contact = run._contact
         self._match = match
@@ -107,7 +127,9 @@ class Feed:
         detail = self._run.detail
         metrics = self._run.metrics(self._match)
         shown = [m for m in metrics.values() if self._match or not m.name.startswith("system/")]
-        shown = sorted(shown, key=lambda metric: (metric.count < 2, not metric.name.endswith("loss"), metric.name))[: self._charts]
+        shown = sorted(
+            shown, key=lambda metric: (metric.count < 2, not metric.name.endswith("loss"), metric.name)
+        )[: self._charts]
         lines = self._run.chart([metric.name for metric in shown], buckets=240).lines if shown else []
         last = {metric.name: metric.last for metric in metrics.values()}
         return View(detail, lines, self._run.console(tail=CONSOLE_LINES), last)
@@ -115,7 +137,11 @@ class Feed:
 
 def _told(view: View) -> dict[str, Any]:
     keys = ("id", "name", "project", "state", "reason", "step", "duration_ms", "progress")
-    return {**{key: view.detail.get(key) for key in keys}, "last": view.last, "console": [line.text for line in view.console[-5:]]}
+    return {
+        **{key: view.detail.get(key) for key in keys},
+        "last": view.last,
+        "console": [line.text for line in view.console[-5:]],
+    }
 
 
 def _lines(feed: Feed, once: bool) -> None:
@@ -131,7 +157,9 @@ def _lines(feed: Feed, once: bool) -> None:
             if line.n > seen:
                 emit(f"  {clean(line.text)}")
                 seen = line.n
-        told = " ".join(f"{clean(name)}={short_number(view.last[name])}" for name in (line.name for line in view.lines))
+        told = " ".join(
+            f"{clean(name)}={short_number(view.last[name])}" for name in (line.name for line in view.lines)
+        )
         if told and told != numbers:
             numbers = told
             emit(f"step {short_number(view.detail.get('step'))}: {told}")
@@ -159,7 +187,9 @@ def _live(feed: Feed, once: bool) -> None:
 
 
 def _screen(view: View, width: int, height: int) -> Group:
-    head = Text(_headline(view), style=STYLES.get(view.detail["state"], ""), no_wrap=True, overflow="ellipsis")
+    head = Text(
+        _headline(view), style=STYLES.get(view.detail["state"], ""), no_wrap=True, overflow="ellipsis"
+    )
     columns = 2 if width >= 90 and len(view.lines) > 1 else 1
     rows = max(1, -(-len(view.lines) // columns))
     chart_height = max(3, min(10, (height * 2 // 3) // rows - 2))
@@ -170,10 +200,20 @@ def _screen(view: View, width: int, height: int) -> Group:
     for start in range(0, len(panels), columns):
         grid.add_row(*panels[start : start + columns])
     room = max(3, height - rows * (chart_height + 2) - 3)
-    tail = Text("\n".join(clean(line.text) for line in view.console[-room:]), no_wrap=True, overflow="ellipsis", style="dim")
+    tail = Text(
+        "\n".join(clean(line.text) for line in view.console[-room:]),
+        no_wrap=True,
+        overflow="ellipsis",
+        style="dim",
+    )
     return Group(head, grid, tail)
 
 
 def _panel(line: Line, view: View, width: int, height: int) -> Panel:
     title = f"{clean(line.name)} {short_number(view.last.get(line.name))}"
-    return Panel(Text("\n".join(draw(line, width, height)), no_wrap=True), title=Text(title), title_align="left", border_style="dim")
+    return Panel(
+        Text("\n".join(draw(line, width, height)), no_wrap=True),
+        title=Text(title),
+        title_align="left",
+        border_style="dim",
+    )

@@ -33,7 +33,14 @@ def settings_page() -> str:
             if setting.scope == scope:
                 default = "" if setting.default == "" else f", default `{_default(setting.default)}`"
                 secret = " Secret: never shown." if setting.secret else ""
-                parts += ["", f"### {setting.env}", "", f"{_sentence(setting.text)}{secret}", "", f"Type `{setting.kind.__name__}`{default}."]
+                parts += [
+                    "",
+                    f"### {setting.env}",
+                    "",
+                    f"{_sentence(setting.text)}{secret}",
+                    "",
+                    f"Type `{setting.kind.__name__}`{default}.",
+                ]
     return "\n".join(parts) + "\n"
 
 
@@ -56,7 +63,9 @@ def cli_page() -> str:
         "code other than 0 when it failed: 1 for a trouble, 2 for a wrong call, 130 for Ctrl-C.",
     ]
     for name, command in surface.commands():
-        context = click.Context(command, info_name=f"farwatch {name}", max_content_width=100, terminal_width=100)
+        context = click.Context(
+            command, info_name=f"farwatch {name}", max_content_width=100, terminal_width=100
+        )
         parts += ["", f"## farwatch {name}", "", "```text", command.get_help(context).rstrip(), "```"]
     return "\n".join(parts) + "\n"
 
@@ -65,7 +74,7 @@ def errors_page() -> str:
     """Every error class with its code."""
     parts = [
         "# Errors\n",
-        "Over HTTP an error is its status and `{\"error\": {\"code\", \"message\", \"hint\", \"id\"}}`. In Python it is one of these classes of",
+        'Over HTTP an error is its status and `{"error": {"code", "message", "hint", "id"}}`. In Python it is one of these classes of',
         "`farwatch.errors`, with `code`, `message`, `hint` and `details`. The codes are stable. Where the last column says yes, trying again may help.",
         "",
         "| code | class | HTTP | when | again |",
@@ -73,7 +82,9 @@ def errors_page() -> str:
     ]
     for kind in surface.error_classes():
         text = (kind.__doc__ or "").strip().split("\n")[0].removeprefix("Raised ").rstrip(".")
-        parts.append(f"| `{kind.code}` | `{kind.__name__}` | {kind.http_status} | {text} | {'yes' if kind.retryable else 'no'} |")
+        parts.append(
+            f"| `{kind.code}` | `{kind.__name__}` | {kind.http_status} | {text} | {'yes' if kind.retryable else 'no'} |"
+        )
     return "\n".join(parts) + "\n"
 
 
@@ -85,7 +96,12 @@ def http_page() -> str:
         'the texts `"NaN"`, `"Infinity"` and `"-Infinity"`. Send a token as `Authorization: Bearer …`, never in an address.',
     ]
     for endpoint in sorted(surface.endpoints(), key=lambda e: (e.path, e.method)):
-        parts += ["", f"## {endpoint.method} {endpoint.path}", "", f"{_sentence(endpoint.text)} Scope: `{endpoint.scope}`."]
+        parts += [
+            "",
+            f"## {endpoint.method} {endpoint.path}",
+            "",
+            f"{_sentence(endpoint.text)} Scope: `{endpoint.scope}`.",
+        ]
         if endpoint.query:
             parts += ["", *(f"- `{name}`: {text}" for name, text in endpoint.query.items())]
         if endpoint.body:
@@ -95,7 +111,12 @@ def http_page() -> str:
     return "\n".join(parts) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"settings": settings_page, "cli": cli_page, "errors": errors_page, "http": http_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "settings": settings_page,
+    "cli": cli_page,
+    "errors": errors_page,
+    "http": http_page,
+}
 
 
 def main(arguments: list[str]) -> None:

@@ -25,7 +25,9 @@ def public_names() -> list[str]:
     lines = []
     for module_name in PUBLIC_MODULES:
         module = importlib.import_module(module_name)
-        names = getattr(module, "__all__", None) or [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name]
+        names = getattr(module, "__all__", None) or [
+            n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name
+        ]
         for name in sorted(names):
             value = getattr(module, name)
             lines.append(f"{module_name}.{name}{_shape(value)}")
@@ -60,7 +62,9 @@ def _shape(value: Any) -> str:
 
 def settings_table() -> list[str]:
     """One line per setting: environment name, type, default and who reads it."""
-    return [f"{s.env} {s.kind.__name__} {s.default!r} {s.scope}{' secret' if s.secret else ''}" for s in SETTINGS]
+    return [
+        f"{s.env} {s.kind.__name__} {s.default!r} {s.scope}{' secret' if s.secret else ''}" for s in SETTINGS
+    ]
 
 
 def cli_tree() -> list[str]:
@@ -88,7 +92,9 @@ def commands() -> list[tuple[str, click.Command]]:
 
 def http_paths() -> list[str]:
     """One line per endpoint: method, path and the scope that it needs."""
-    return sorted((f"{e.method} {e.path} {e.scope}" for e in endpoints()), key=lambda line: line.split()[1::-1])
+    return sorted(
+        (f"{e.method} {e.path} {e.scope}" for e in endpoints()), key=lambda line: line.split()[1::-1]
+    )
 
 
 def endpoints() -> list[Any]:
