@@ -2,7 +2,6 @@
 
 import os
 import platform
-import resource
 import shutil
 import sqlite3
 import stat
@@ -19,6 +18,7 @@ import click
 from farwatch.api.contact import Contact
 from farwatch.cli.output import clean, emit, emit_json, json_option, size
 from farwatch.errors import FarwatchError
+from farwatch.sdk.place import filesystem_type, is_local_filesystem
 from farwatch.servers import CREDENTIALS, LOCAL_SERVER, find_server, local_server, read_private
 from farwatch.settings import SETTINGS, Settings, load, state_dir
 from farwatch.version import VERSION
@@ -131,6 +131,16 @@ def _folder(settings: Settings) -> Iterator[Check]:
         if (folder / name).is_symlink() or (folder / name).exists():
             read_private(folder / name)
             yield Check(name, "ok", "readable by you only")
+    kind = filesystem_type(folder)
+    if is_local_filesystem(folder):
+        yield Check("file system", "ok", f"{kind or 'unknown'}, of this machine")
+    else:
+        yield Check(
+            "file system",
+            "note",
+            f"{kind or 'unknown'} may be shared: journals go to a local folder instead",
+            "set FARWATCH_DIR to a folder on a local disk, and FARWATCH_DATA for a server",
+        )
     yield from _disk(folder, settings)
 
 
@@ -171,6 +181,10 @@ def _disk(folder: Path, settings: Settings) -> Iterator[Check]:
 
 
 def _limits(_: Settings) -> Iterator[Check]:
+    try:
+        import resource  # absent on Windows
+    except ImportError:
+        return
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = soft == resource.RLIM_INFINITY or soft >= OPEN_FILES_MIN
     yield Check(

@@ -74,8 +74,9 @@ def errors_page() -> str:
     """Every error class with its code."""
     parts = [
         "# Errors\n",
-        'Over HTTP an error is its status and `{"error": {"code", "message", "hint", "id"}}`. In Python it is one of these classes of',
-        "`farwatch.errors`, with `code`, `message`, `hint` and `details`. The codes are stable. Where the last column says yes, trying again may help.",
+        'Over HTTP an error is its status and `{"error": {"code", "message", "hint", "id"}}`. In Python it is one of these',
+        "classes of `farwatch.errors`, with `code`, `message`, `hint` and `details`. The codes are stable. Where the last",
+        "column says yes, trying again may help.",
         "",
         "| code | class | HTTP | when | again |",
         "|---|---|---|---|---|",
