@@ -25,7 +25,6 @@ _FORK_PAGE = 18  # MADV_WIPEONFORK: the kernel zeroes the page in a child, also 
 FEW = 16  # up to here a loop checks the types of a call faster than a map does
 METER_EVERY = 16  # one call of so many is timed; two looks at the clock would be a tenth of the cost they measure
 _SLOW = object()
-_FAST_FLAGS = Flag.TIME_NS << 8
 _LETTERS = {float: "f", int: "i", bool: "b"}
 _mono = time.monotonic_ns
 
@@ -33,7 +32,7 @@ _mono = time.monotonic_ns
 class Schema:
     """The columns of one tuple of keys: how to pack a call, and the values of the last one.
 
-    `head`: the first 8 bytes of its records as one number; packing one is cheaper than packing four. `word`: length of
+    `head`: the first 8 bytes of its records (kind, flags, schema) as one number; packing one is cheaper than four. `word`: length of
     its records, where a commit word has it. `span`: bytes from one record to the next. `home`: the mapping in which
     its SCHEMA record stands, so that each segment can be read by itself.
     """
@@ -48,7 +47,7 @@ class Schema:
         self.types = types
         self.few = len(keys) <= FEW and set(types) == {float}
         self.pack = packer.pack
-        self.head = Kind.STEP | number << 32
+        self.head = Kind.STEP | Flag.TIME_NS << 8 | number << 32
         self.word = packer.size << 32
         self.span = packer.size + 8
         self.home: object = None
@@ -62,7 +61,7 @@ class Schema:
         if isinstance(step, float):
             flags |= Flag.STEP_FLOAT
             step = struct.unpack("<q", struct.pack("<d", step))[0]
-        return self.pack(self.head | flags << 8, step, time, *row)
+        return self.pack(Kind.STEP | flags << 8 | self.id << 32, step, time, *row)
 
 
 def fork_page() -> mmap.mmap:
@@ -125,7 +124,7 @@ class Recorder:
         started = _mono()
         try:
             schema = self._schemas.get((*data,))  # empty while a call must go the slow way
-            if schema is not None and time is None and type(data) is dict:
+            if schema is not None and time is None:
                 row = (*data.values(),)
                 odd: Any = None
                 if schema.few:
@@ -149,18 +148,18 @@ class Recorder:
                             return
                         try:
                             journal.busy = True
+                            head = schema.head
                             if step is None:
                                 at_step = self._counter
-                                head = schema.head | self._relative << 8 | _FAST_FLAGS
+                                head |= self._relative << 8
                             else:
                                 at_step = step
-                                head = schema.head | _FAST_FLAGS
                                 self._relative = 0
                             mapping, words, limit, offset, crc, number = journal.at
                             end = offset + schema.span
                             if schema.home is mapping and end <= limit and type(at_step) is int and not words[offset >> 3]:
                                 # Journal.commit, in place: a call costs as much as the copy that it makes.
-                                payload = schema.pack(head, at_step, started - self._base_ns, *row)
+                                payload = schema.pack(head, at_step, started, *row)
                                 crc = crc32(payload, crc)
                                 mapping[offset + 8 : end] = payload
                                 words[offset >> 3] = schema.word | crc
@@ -176,7 +175,7 @@ class Recorder:
                             journal.busy = False
                         if journal.deferred:
                             journal.drain()
-                    if not journal.at[5] & 15:
+                    if not number & 15:
                         self._count(started, METER_EVERY)
                         if started > self._care_ns:
                             self._care(started)
@@ -189,7 +188,7 @@ class Recorder:
         """Write one call of plain numbers; the journal is held."""
         flags = self._relative if step is None else 0
         at_step = self._advance(step, commit)
-        self._write(schema, row, at_step, flags | Flag.TIME_NS, started - self._base_ns)
+        self._write(schema, row, at_step, flags | Flag.TIME_NS, started)
 
     def _advance(self, step: float | int | None, commit: bool) -> float | int:
         """The step of a call, and the counter moved on. (Rule 1.)"""
@@ -285,7 +284,7 @@ class Recorder:
         """Write what one call logged, all at its step and time; the journal is held."""
         flags = self._relative if step is None else 0
         step = self._advance(step, commit)
-        moment = at_us if at_us is not None else (started - self._base_ns) // 1000
+        moment = at_us if at_us is not None else started // 1000
         if at_us is not None:
             flags |= Flag.TIME_GIVEN
         if transfers:
@@ -383,7 +382,7 @@ class Recorder:
                 steps=None if steps is None else steps[cut],
                 step=start + first if not flags & Flag.STEP_FLOAT else float(start),
                 times=None if times is None else times[cut],
-                time=(started - self._base_ns) // 1000,
+                time=started // 1000,
                 flags=flags,
             )
             if not self._journal.commit(payload):
@@ -426,7 +425,7 @@ class Recorder:
     # --- small parts
 
     def _now_us(self) -> int:
-        return (_mono() - self._base_ns) // 1000
+        return _mono() // 1000
 
     def _patch(self, body: dict[str, Any], *, vital: bool = False) -> None:
         if not self._alive[0]:

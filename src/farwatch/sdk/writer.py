@@ -79,7 +79,7 @@ class NullJournal:
 class Writer:
     """One (process, start) that writes records of a run.
 
-    `sidecar`: the content of `writer.json`. `base_ns`: monotonic time of its start, to which records are relative.
+    `sidecar`: the content of `writer.json`. `base_ns`: monotonic time of its start.
     `spool`: None for a disabled run.
     """
 
@@ -126,8 +126,10 @@ def open_writer(root: Path, sidecar: dict[str, Any], max_bytes: int) -> Writer:
     """Create a journal below `root` and write record 0. Raises `OSError` if there is no room for it."""
     writer_id = new_writer_id()
     base_ns = time.monotonic_ns()
-    wall_us = time.time_ns() // 1000
-    sidecar = {**sidecar, "writer": writer_id, "wall_us": wall_us, "mono_us": base_ns // 1000, "started_ms": wall_us // 1000}
+    now_us = time.time_ns() // 1000
+    # Records carry readings of the monotonic clock as they are; `wall_us` is what the wall clock showed at its zero.
+    times = {"wall_us": now_us - base_ns // 1000, "mono_us": base_ns // 1000, "started_ms": now_us // 1000}
+    sidecar = {**sidecar, "writer": writer_id, **times}
     folder = root / writer_id
     folder.mkdir(mode=0o700)
     fresh = folder / (SIDECAR + ".new")

@@ -37,7 +37,7 @@ class SeriesKey(NamedTuple):
 class Writer:
     """Who writes: told once by `register`, needed to read its records ever after.
 
-    `wall_us`: epoch time of the writer's start, to which relative times are added. `step_base`: added to relative steps.
+    `wall_us`: epoch time at the zero of the writer's clock, added to relative times. `step_base`: added to relative steps.
     """
 
     writer_id: str

@@ -38,7 +38,7 @@ class Flag:
 
     STEP_FLOAT = 1  # the step field is a float64, else an int64
     STEP_RELATIVE = 2  # counted by the writer from 0; the server adds the base
-    TIME_GIVEN = 4  # the time field is µs since the Unix epoch, else µs since the writer's start
+    TIME_GIVEN = 4  # the time field is µs since the Unix epoch, else µs by the writer's monotonic clock
     STEP_NONE = 8  # the record has no step (system metrics); the server uses the time in ms
     HAS_STEPS = 16  # EXTEND: one step per point follows
     HAS_TIMES = 32  # EXTEND: one time per point follows
@@ -74,7 +74,7 @@ class Record:
 
     @property
     def time(self) -> int:
-        """The time field as written: absolute or relative µs, see `Flag.TIME_GIVEN`."""
+        """The time field as written: µs (or ns) by one of two clocks, see `Flag`."""
         return HEAD.unpack_from(self.payload)[5]
 
     def body(self) -> dict:
@@ -88,7 +88,7 @@ class Record:
 def encode_json(kind: Kind, body: dict, *, step: float | int | None = None, time: int = 0, flags: int = 0) -> bytes:
     """Make the payload of a JSON record.
 
-    `time` is in µs, relative to the writer's start unless `Flag.TIME_GIVEN` is in `flags`. Raises `ValueError` or
+    `time` is in µs by the writer's monotonic clock, or since the epoch with `Flag.TIME_GIVEN` in `flags`. Raises `ValueError` or
     `TypeError` for a body that JSON cannot hold; non-finite numbers must have been turned into text before.
     """
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
