@@ -205,6 +205,16 @@ def mask_url(url: str) -> str:
     return _SHAPES.sub(MASK, url)
 
 
+def mask_shapes(text: str) -> str:
+    """Hide only what has the shape of a secret, whatever its name: for code, where `token = next(words)` is
+    none."""
+    if "-----BEGIN" in text:
+        text = _PRIVATE_KEY.sub(rf"-----BEGIN \1----- {MASK}", text)
+    if "://" in text:
+        text = mask_url(text)
+    return _SHAPES.sub(MASK, text)
+
+
 def mask_text(text: str, patterns: Iterable[str] = REDACT) -> str:
     """Hide secrets in free text: known shapes, passwords in addresses, private keys, and what follows
     `password=`.
@@ -212,11 +222,7 @@ def mask_text(text: str, patterns: Iterable[str] = REDACT) -> str:
     *Cost*: linear in the text. It errs on the side of hiding: `token: required` loses its second word.
     """
     listed = tuple(patterns)
-    if "-----BEGIN" in text:
-        text = _PRIVATE_KEY.sub(rf"-----BEGIN \1----- {MASK}", text)
-    if "://" in text:
-        text = mask_url(text)
-    text = _SHAPES.sub(MASK, text)
+    text = mask_shapes(text)
     text = _SCHEME_WORD.sub(rf"\1\2{MASK}", text)
 
     def assignment(match: re.Match[str]) -> str:
