@@ -1,0 +1,284 @@
+"""The agent's loop: find journals, see processes live and die, put each on its lane, and know when to leave."""
+
+import logging
+import os
+import platform
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from farwatch import settings as settings_module
+from farwatch.agent.folder import JournalFolder, find_journals
+from farwatch.agent.lane import Lane
+from farwatch.agent.place import FOLDER, Alive, agent_key
+from farwatch.agent.retention import trim
+from farwatch.agent.sampler import Sampler
+from farwatch.agent.shipper import Connect
+from farwatch.agent.tracking import Tracked
+from farwatch.agent.transport import HttpTransport, Transport
+from farwatch.clock import Clock, SystemClock
+from farwatch.errors import DataError
+from farwatch.servers import credential_for, find_server
+from farwatch.settings import Settings
+from farwatch.version import VERSION
+
+LOG = logging.getLogger("farwatch.agent")
+LOOK_S = 0.25
+TRIM_US = 60_000_000
+STAMP_US = 1_000_000
+UNSENT_STAY_US = 24 * 3_600_000_000  # for a server that was named, or has answered before
+NO_SERVER_STAY = 10  # times `idle_exit_s`, where no server has ever been seen
+OTHER_AGENT_S = 15.0
+CAPTURE_S = 30.0
+
+
+class Agent:
+    """One life of the agent, from its lock to its leaving.
+
+    *Threads*: `run` is one; lanes and the sampler have their own. *Errors*: one journal's troubles are logged once and
+    touch no other.
+    """
+
+    def __init__(
+        self, state: Path, settings: Settings, *, alive: Alive, stop: threading.Event, clock: Clock | None = None
+    ) -> None:
+        self._state = state
+        self._journals = state / "journals"
+        self._settings = settings
+        self._alive = alive
+        self._stop = stop
+        self._clock = clock or SystemClock()
+        self._tracked: dict[str, Tracked] = {}
+        self._passed_over: set[str] = set()
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._sampler = Sampler(self._journals, self._clock, sample_s=settings.sample_s)
+        self._sampling = threading.Thread(target=self._sample, name="probes", daemon=True)
+        self._busy_us = self._clock.mono_us()
+        self._stamped_us = self._trimmed_us = 0
+        self._closing = threading.Event()
+
+    def run(self) -> None:
+        """Work until there is nothing to do, or `stop` is set."""
+        LOG.info("agent %s of farwatch %s, process %d", agent_key(), VERSION, os.getpid())
+        self._sampling.start()
+        while not self._stop.is_set():
+            try:
+                if self.turn():
+                    return
+            except Exception:  # the agent's loop: one defect must not end the watch over every run
+                LOG.exception("the agent's loop")
+            self._stop.wait(LOOK_S)
+
+    def turn(self) -> bool:
+        """One round. Returns whether it is time to leave."""
+        now_us = self._clock.mono_us()
+        if now_us - self._stamped_us >= STAMP_US:
+            self._stamped_us = now_us
+            self._alive.stamp()
+        self._scan()
+        self._look(now_us)
+        if now_us - self._trimmed_us >= TRIM_US:
+            self._trimmed_us = now_us
+            self._trim()
+        return self._idle(now_us)
+
+    def anything_new(self) -> bool:
+        """Whether there is a journal that this life has not seen."""
+        return any(path.name not in self._tracked and path.name not in self._passed_over for path in self._found())
+
+    def close(self) -> None:
+        """End all threads; may be called twice."""
+        self._closing.set()
+        if self._sampling.is_alive():
+            self._sampling.join(5)
+        for lane in self._lanes.values():
+            lane.close()
+        for tracked in self._tracked.values():
+            tracked.close()
+
+    # --- finding
+
+    def _found(self) -> list[Path]:
+        return [path for path in find_journals(self._journals) if (path / "writer.json").exists()]
+
+    def _scan(self) -> None:
+        for path in self._found():
+            if path.name in self._tracked or path.name in self._passed_over:
+                continue
+            try:
+                folder = JournalFolder(path)
+            except FileNotFoundError:
+                continue  # being deleted
+            except (DataError, OSError) as error:
+                LOG.warning("journal %s is left alone: %s", path.name, error)
+                self._passed_over.add(path.name)
+                continue
+            if self._has_other_agent(folder):
+                folder.close()
+                continue
+            self._take(folder)
+
+    def _has_other_agent(self, folder: JournalFolder) -> bool:
+        """Whether an agent of another namespace, which knows its processes, looks after this journal."""
+        told = folder.sidecar
+        key = f"{told.get('boot_id') or told.get('host')}-{told.get('pid_ns') or 0}-{told.get('uid') or 0}-{told.get('wire')}"
+        if key == agent_key() or "/" in key:
+            return False
+        try:
+            beat = os.stat(self._state / FOLDER / f"{key}.beat").st_mtime
+        except OSError:
+            return False
+        return self._clock.wall_us() / 1e6 - beat < OTHER_AGENT_S
+
+    def _take(self, folder: JournalFolder) -> None:
+        tracked = Tracked.of(folder)
+        self._tracked[folder.writer_id] = tracked
+        self._busy_us = self._clock.mono_us()
+        LOG.info("journal %s: run %s, %s", folder.writer_id, folder.sidecar["run"], folder.role)
+        if tracked.shipment is not None:
+            lane = self._lane_of(folder)
+            lane.shipper.add(tracked.shipment)
+            lane.hurry()
+        if tracked.watched.alive and folder.role == "trainer":
+            self._capture(tracked)
+
+    def _lane_of(self, folder: JournalFolder) -> Lane:
+        told = folder.sidecar
+        key = (str(told.get("server") or ""), str(told.get("credential") or ""))
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(
+                key[0] or "local",
+                connector(self._settings, *key),
+                self._clock,
+                poll_s=self._settings.poll_s,
+                agent_id=agent_key(),
+                host=socket.gethostname(),
+                version=VERSION,
+            )
+            lane.start()
+        return lane
+
+    # --- watching
+
+    def _look(self, now_us: int) -> None:
+        while self._sampler.ended:
+            own = self._tracked.get(self._sampler.ended.popleft())
+            if own is not None and own.shipment is not None:
+                own.shipment.ended = True
+        died = False
+        for tracked in self._tracked.values():
+            if tracked.look(now_us):
+                died = True
+                LOG.info("journal %s: its process has ended: %s", tracked.folder.writer_id, tracked.watched.cause)
+        if died:
+            for lane in self._lanes.values():
+                lane.hurry()
+        self._sampler.want = {
+            writer_id: tracked.folder.sidecar
+            for writer_id, tracked in self._tracked.items()
+            if tracked.watched.alive
+            and tracked.folder.role == "trainer"
+            and tracked.folder.sidecar.get("system")
+            and not (tracked.shipment is not None and tracked.shipment.reader.goodbye)
+        }
+
+    def _sample(self) -> None:
+        while not self._closing.wait(LOOK_S):
+            try:
+                self._sampler.turn()
+            except Exception:  # the agent's loop: a broken driver must not end the watch over every run
+                LOG.exception("system metrics")
+        self._sampler.close()
+
+    def _capture(self, tracked: Tracked) -> None:
+        """Look at code and packages of a new run, once, in a process of its own that may hang or fail."""
+        told = tracked.folder.sidecar
+        new = told.get("main") and told.get("rank") == 0 and told.get("sibling_of") is None
+        if not new or (tracked.folder.path / "captured").exists():
+            return
+        threading.Thread(target=_run_capture, args=(tracked,), name="capture", daemon=True).start()
+
+    # --- leaving
+
+    def _trim(self) -> None:
+        gone = trim(
+            list(self._tracked.values()),
+            now_ms=self._clock.wall_us() // 1000,
+            keep_s=self._settings.keep_acknowledged_s,
+            keep_bytes=self._settings.keep_acknowledged_bytes,
+        )
+        for tracked in gone:
+            LOG.info("journal %s: acknowledged long ago, deleted", tracked.folder.writer_id)
+            for lane in self._lanes.values():
+                if tracked.shipment is not None:
+                    lane.shipper.remove(tracked.shipment)
+            self._tracked.pop(tracked.folder.writer_id, None)
+            tracked.close()
+
+    def _idle(self, now_us: int) -> bool:
+        if any(t.watched.alive and t.folder.role == "trainer" for t in self._tracked.values()):
+            self._busy_us = now_us
+        for lane in self._lanes.values():
+            self._busy_us = max(self._busy_us, lane.sent_us)
+        stay_us = int(self._settings.idle_exit_s * 1e6)
+        for key, lane in self._lanes.items():
+            if any(not s.dormant and s.refused is None for s in lane.shipper.shipments):
+                known = bool(key[0]) or lane.shipper.reached
+                stay_us = max(stay_us, UNSENT_STAY_US if known else NO_SERVER_STAY * stay_us)
+        return now_us - self._busy_us >= stay_us
+
+
+def connector(settings: Settings, server: str, key: str) -> Connect:
+    """How a journal's server is reached: looked up anew each time, since a local server may come back elsewhere.
+
+    `server`: the address that its sidecar names, empty for this user's own. `key`: of the credential.
+    """
+    state = settings_module.state_dir(settings)
+    home = settings_module.state_dir(settings.replace(dir=""))
+
+    def connect() -> Transport | None:
+        for folder in dict.fromkeys((state, home)):
+            if server:
+                credential = credential_for(folder, server, key=key or None)
+                if credential is not None:
+                    return HttpTransport(server, credential)
+                continue
+            found = find_server(settings.replace(dir=str(folder), server="", token=""))
+            if found is not None:
+                return HttpTransport(*found)
+        return HttpTransport(server) if server else None
+
+    return connect
+
+
+def _run_capture(tracked: Tracked) -> None:
+    command = [_executable_of(tracked.folder.sidecar), "-P", "-m", "farwatch.agent.capture", str(tracked.folder.path)]
+    environment = {**settings_module.environment(), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    try:
+        done = subprocess.run(
+            command, env=environment, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=CAPTURE_S, check=False
+        )
+        if done.returncode:
+            LOG.info("capture of %s failed: %s", tracked.folder.writer_id, done.stderr[-500:].decode(errors="replace"))
+        with open(tracked.folder.path / "captured", "wb"):
+            return
+    except (OSError, subprocess.TimeoutExpired) as error:
+        LOG.info("capture of %s failed: %s", tracked.folder.writer_id, error)
+
+
+def _executable_of(sidecar: dict[str, Any]) -> str:
+    """The trainer's Python, if the living process really runs it: a journal's word alone starts no program."""
+    named, pid = sidecar.get("executable"), sidecar.get("pid")
+    if isinstance(named, str) and os.path.isabs(named) and isinstance(pid, int) and platform.system() == "Linux":
+        try:
+            if os.path.realpath(named) == os.path.realpath(f"/proc/{pid}/exe"):
+                return named
+        except OSError:
+            return sys.executable
+    return sys.executable
+
+
