@@ -3,23 +3,17 @@
 import gzip
 import json
 import math
-import sys
-import threading
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from farwatch.store import zstd
 
 SMALLEST = 1_024  # below this a compressed answer saves no packet
 PAYS = 0.9
 ZSTD_LEVEL = 3
 GZIP_LEVEL = 4
-_own = threading.local()
 
 
 def plain(value: Any) -> Any:
@@ -60,13 +54,11 @@ def accepted(header: str) -> str | None:
 
 
 def compress(body: bytes, encoding: str | None) -> tuple[bytes, str | None]:
-    """The body in `encoding` if that is clearly smaller, else as it is. One compressor per thread."""
+    """The body in `encoding` if that is clearly smaller, else as it is."""
     if encoding is None or len(body) < SMALLEST:
         return body, None
     if encoding == "zstd":
-        if not hasattr(_own, "zstd"):
-            _own.zstd = zstd.ZstdCompressor(level=ZSTD_LEVEL)
-        packed = _own.zstd.compress(body, mode=zstd.ZstdCompressor.FLUSH_FRAME)
+        packed = zstd.compress(body, ZSTD_LEVEL)
     else:
         packed = gzip.compress(body, GZIP_LEVEL, mtime=0)
     return (packed, encoding) if len(packed) < PAYS * len(body) else (body, None)

@@ -83,7 +83,7 @@ class Feed:
         with line.lock:
             if line.expected == 0:
                 self._send(line, [encode_json(Kind.HELLO, sidecar), *_patch(config, body)])
-        return said
+        return {**said, "writer": sidecar["writer"]}
 
     def _sidecar(self, run_id: str, body: Mapping[str, Any], actor: str) -> dict[str, Any]:
         now_us = self.clock.wall_us()

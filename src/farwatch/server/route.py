@@ -205,7 +205,7 @@ def parse_query(raw: bytes) -> dict[str, str]:
 
 
 def authenticate(ask: Ask, *, signed: bool = False) -> Actor | None:
-    """Who asks; None if nothing proves it. A wrong proof is never made good by another one.
+    """Who asks; None if nothing proves it. A wrong token is never made good by anything else; a session that has ended is.
 
     `signed`: a signature in the address will do in place of the header, for `<img>` and downloads.
     """
@@ -216,11 +216,13 @@ def authenticate(ask: Ask, *, signed: bool = False) -> Actor | None:
         return access.by_secret(token.strip()) if kind.lower() == "bearer" else None
     cookie = session_cookie(ask.headers.get("cookie", ""), access.port)
     if cookie is not None:
-        key = ask.headers.get("x-farwatch-key")
+        key, actor = ask.headers.get("x-farwatch-key"), None
         if key is not None:
-            return access.by_session(cookie, key)
-        if signed and "sign" in ask.query:
-            return access.by_signature(cookie, "/".join(ask.scope[SEGMENTS]), ask.query["sign"])
+            actor = access.by_session(cookie, key)
+        elif signed and "sign" in ask.query:
+            actor = access.by_signature(cookie, "/".join(ask.scope[SEGMENTS]), ask.query["sign"])
+        if actor is not None:
+            return actor
     return access.owner_actor("peer") if trusted_peer(ask.peer, ask.headers) else None
 
 

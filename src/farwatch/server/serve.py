@@ -1,11 +1,9 @@
 """Starting and stopping one server."""
 
 import asyncio
-import fcntl
 import json
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -24,8 +22,9 @@ from farwatch.server import listen, statefile
 from farwatch.server.app import create_app
 from farwatch.server.connection import protocol
 from farwatch.server.peers import user_name
-from farwatch.server.services import LOCK, Services, open_services
+from farwatch.server.services import Services, open_services
 from farwatch.service.access import Access
+from farwatch.servers import process_start
 from farwatch.settings import PORT, Settings, state_dir
 
 log = logging.getLogger("farwatch.server")
@@ -92,31 +91,30 @@ def serve(settings: Settings, *, ready: Callable[[Started], None] | None = None)
         )
     data = Path(settings.data).expanduser().absolute() if settings.data else folder / "server"
     files_max = _raise_file_limit()
-    with _locked(data):
-        sock, taken = listen.bind(settings.host, settings.port)
-        port = sock.getsockname()[1]
-        address = listen.address(settings.host, port)
-        try:
-            access = Access(folder / SESSIONS, port, user_name(os.geteuid()), clock)
-            services = open_services(settings, data, access, address, __version__, clock)
-        except BaseException:
-            sock.close()
-            raise
-        try:
-            app = create_app(settings, services)
-            config = uvicorn.Config(
-                app, http=protocol(settings, files_max - SPARE_FILES), ws="none", lifespan="on", interface="asgi3", loop="asyncio",
-                log_config=None, access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=GRACE_S, h11_max_incomplete_event_size=HEAD_MAX, backlog=2048,
-            )  # fmt: skip
-            server = _Server(config)
-            server.on_stop = services.hub.close
-            notice = f"port {settings.port} is taken by {taken}" if taken else None
-            asyncio.run(_run(server, sock, lambda: _ready(folder, services, notice, ready)))
-        finally:
-            statefile.remove(folder)
-            sock.close()
-            services.close()
+    sock, taken = listen.bind(settings.host, settings.port)
+    port = sock.getsockname()[1]
+    address = listen.address(settings.host, port)
+    try:
+        access = Access(folder / SESSIONS, port, user_name(os.geteuid()), clock)
+        services = open_services(settings, data, access, address, __version__, clock)
+    except BaseException:
+        sock.close()
+        raise
+    try:
+        app = create_app(settings, services)
+        config = uvicorn.Config(
+            app, http=protocol(settings, files_max - SPARE_FILES), ws="none", lifespan="on", interface="asgi3", loop="asyncio",
+            log_config=None, access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S, h11_max_incomplete_event_size=HEAD_MAX, backlog=2048,
+        )  # fmt: skip
+        server = _Server(config)
+        server.on_stop = services.hub.close
+        notice = f"port {settings.port} is taken by {taken}" if taken else None
+        asyncio.run(_run(server, sock, lambda: _ready(folder, services, notice, ready)))
+    finally:
+        statefile.remove(folder)
+        sock.close()
+        services.close()
 
 
 async def _run(server: _Server, sock: socket.socket, ready: Callable[[], None]) -> None:
@@ -134,7 +132,7 @@ def _ready(folder: Path, services: Services, notice: str | None, ready: Callable
         folder,
         {
             "address": services.address, "host": services.settings.host, "port": access.port, "pid": os.getpid(),
-            "pid_start": statefile.process_start(os.getpid()), "server_id": services.server_id, "secret": access.secret,
+            "pid_start": process_start(os.getpid()), "server_id": services.server_id, "secret": access.secret,
             "started_ms": clock.wall_us() // 1000, "version": services.version, "data": str(services.data),
         },
     )  # fmt: skip
@@ -143,24 +141,12 @@ def _ready(folder: Path, services: Services, notice: str | None, ready: Callable
         ready(Started(services.address, f"{base}/#once={access.new_code()[0]}", notice, folder, services.data, services))
 
 
-@contextmanager
-def _locked(data: Path) -> Iterator[None]:
-    """Keep a second server out of a data folder, for as long as this process lives."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise UsageError(f"another server uses this data folder: `{data}`") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
-
-
 def _raise_file_limit() -> int:
     """Let this process open as many files as it may: each connection is one."""
+    try:
+        import resource  # not on every system
+    except ImportError:
+        return 512
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(hard, 65_536) if hard != resource.RLIM_INFINITY else 65_536
     if wanted > soft:

@@ -21,11 +21,12 @@ from farwatch.service.runs import Runs
 from farwatch.settings import Settings
 from farwatch.store.base import Store
 from farwatch.store.blobs import Blobs
+from farwatch.store.meta import Meta
+from farwatch.store.sqlite import open_store
 
 READERS = 4
 WRITERS = 8
 SERVER_ID = "server.id"
-LOCK = "lock"
 
 
 @dataclass(slots=True)
@@ -48,6 +49,8 @@ class Services:
     server_id: str
     version: str
     address: str
+    batches_open: int = 0  # both counted on the loop only
+    charts_open: int = 0
     closers: list[Callable[[], object]] = field(default_factory=list)
     readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS, "farwatch-read"))
     writers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(WRITERS, "farwatch-write"))
@@ -79,3 +82,31 @@ def prepare_data(folder: Path) -> str:
         server_id = secrets.token_hex(8)
         file.write(server_id + "\n")
     return server_id
+
+
+def open_services(settings: Settings, data: Path, access: Access, address: str, version: str, clock: Clock) -> Services:
+    """Open everything in `data`. Raises `DataError` if another server uses it, or if it was written by a newer one."""
+    server_id = prepare_data(data)
+    closers: list[Callable[[], object]] = []
+    try:
+        store = open_store(data / "store", settings, clock)
+        closers.append(store.close)
+        meta = Meta(data / "meta.db", clock)
+        closers.append(meta.close)
+        runs = Runs(meta, store, settings, clock)
+        runs.base_url = settings.url or address
+        hub = Hub(store.epoch, store.seq, runs.row, settings, clock, console_base=runs.console_base)
+        runs.on_change = hub.touch
+        ingest = Ingest(store, meta, runs, hub, settings, clock)
+        closers.append(ingest.close)
+        blobs = Blobs(data / "blobs")
+        return Services(
+            settings=settings, clock=clock, access=access, store=store, runs=runs, ingest=ingest, hub=hub, blobs=blobs, data=data,
+            liveness=Liveness(meta, runs, hub, settings, clock), charts=Charts(store, runs, lambda: hub.seq),
+            uploads=Uploads(data / "uploads", blobs, runs.spooled, settings), feed=Feed(runs, store, ingest, settings, clock),
+            server_id=server_id, version=version, address=address, closers=closers,
+        )  # fmt: skip
+    except BaseException:
+        while closers:
+            closers.pop()()
+        raise

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from farwatch.errors import BodyError, DiskFullError, GapError, LimitError, UsageError
+from farwatch.errors import BodyError, DiskFullError, LimitError, UsageError
 from farwatch.settings import Settings
 from farwatch.store.blobs import Blobs
 
@@ -26,7 +26,8 @@ Finished = Callable[[str, str, str, int, str | None], Any]
 class Uploads:
     """Unfinished files in `folder`; finished ones go to `blobs`, and `finished(writer, name, sha256, size, media_type)` is told.
 
-    *Threads*: any; two uploads of one file take turns. *Errors*: `GapError(expected=…)` for a chunk that does not continue.
+    *Threads*: any; two uploads of one file take turns. *Ordering*: a chunk at 0 begins anew; any other chunk that does not continue
+    changes nothing, and the answer says where to go on.
     """
 
     folder: Path
@@ -58,10 +59,11 @@ class Uploads:
         self._check_disk(size - offset)
         part = self._part(writer, name)
         with self._lock(part.name):
+            if offset == 0:
+                part.unlink(missing_ok=True)
             have = self.offset(writer, name)
-            if offset != have and not (offset == 0 and have and len(chunk) == 0):
-                raise GapError(f"the next byte of this file is {have}, not {offset}", expected=have)
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if offset != have:
+                return {"offset": have, "done": False}
             handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0), 0o600)
             with os.fdopen(handle, "ab") as file:
                 file.write(chunk)

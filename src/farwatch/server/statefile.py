@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from farwatch.errors import UsageError
-
-NAME = "server.json"
+from farwatch.servers import LOCAL_SERVER as NAME
+from farwatch.servers import process_start
 
 
 def prepare(folder: Path) -> Path:
@@ -55,15 +55,6 @@ def remove(folder: Path) -> None:
     said = read(folder)
     if said is not None and said.get("pid") == os.getpid():
         (folder / NAME).unlink(missing_ok=True)
-
-
-def process_start(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of its `stat`); None if it does not live or nobody can say."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return int(text.rpartition(")")[2].split()[19])
 
 
 def running(folder: Path) -> dict[str, Any] | None:

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from farwatch.errors import FarwatchError, LimitError, NotFoundError, UsageError
+from farwatch.errors import LimitError, NotFoundError, UsageError
 from farwatch.service.lines import Line, Span, drawn_table, joined, rows_of
-from farwatch.service.table import Table
+from farwatch.service.packed import Table
 from farwatch.store.base import Axis, Buckets, Points, SeriesInfo, SeriesKey, Store
 from farwatch.store.series.cut import cut
 
@@ -135,7 +135,7 @@ class _Known:
         if isinstance(attempt, int):
             return [Span(key, None, None, info) for key, info in infos.items() if key.attempt == attempt]
         visible = [
-            Span(key, lo, hi, infos[key]) for key, lo, hi in self.runs.visible(run, name, rank) if key in infos
+            Span(key, _open(lo), _open(hi), infos[key]) for key, lo, hi in self.runs.visible(run, name, rank) if key in infos
         ]
         if attempt == "latest":
             return visible
@@ -361,17 +361,17 @@ class Charts:
         project, name, where = body.get("project"), body.get("name"), body.get("where")
         if not isinstance(project, str) or not isinstance(name, str) or not (where is None or isinstance(where, str)):
             raise UsageError("ask for {\"lines\": […]} or {\"project\", \"name\", \"where\"}")
-        try:
-            page = self._runs.list(project=project, where=where or None, sort=None, columns=[], limit=100_000)
-        except NotFoundError:
-            raise
-        except FarwatchError:
-            raise
+        page = self._runs.list(project=project, where=where or None, columns=[], limit=100_000)
         return [(row["id"], name, 0, "latest") for row in page["runs"]]
 
 
 def _concatenated(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:
     return np.concatenate(parts) if parts else np.empty(0, dtype)
+
+
+def _open(limit: float | None) -> float | None:
+    """A limit, with None for one that limits nothing."""
+    return None if limit is None or math.isinf(limit) else limit
 
 
 def _most(left: float | None, right: float | None) -> float | None:

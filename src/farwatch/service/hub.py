@@ -109,12 +109,16 @@ class Hub:
     operations only. *Ordering*: `publish` is called in commit order. *Cost*: publishing costs some 10 µs where nobody looks; nothing runs
     while nothing happens.
 
-    `row`: gives a run's row, or raises `NotFoundError` for one that is gone. `seq`: commit number at the start.
+    `row`: gives a run's row, or raises `NotFoundError` for one that is gone. `seq`: commit number at the start. `console_base`: what to
+    add to a writer's own line numbers.
     """
 
-    def __init__(self, epoch: str, seq: int, row: Row, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, epoch: str, seq: int, row: Row, settings: Settings, clock: Clock, *, console_base: Callable[[str], int] = lambda writer_id: 0
+    ) -> None:
         self.epoch = epoch
         self.row = row
+        self.console_base = console_base
         self._settings = settings
         self._clock = clock
         self._base = self._now = Position(seq)
@@ -151,6 +155,8 @@ class Hub:
         """Tell readers of one committed batch; its points are visible in the store already."""
         mono = self._clock.mono_us() / 1e6
         tick = Tick(writer, decoded)
+        if tick.has_lines:
+            tick.line_base = self.console_base(writer.writer_id)
         with self._lock:
             now = self._advance(seq)
             tick.place = now

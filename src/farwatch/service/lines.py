@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from farwatch.service.table import Table
+from farwatch.service.packed import Table
 from farwatch.store.base import Buckets, SeriesInfo, SeriesKey
 from farwatch.store.series.cut import Rows, cut
 

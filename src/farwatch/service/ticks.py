@@ -17,13 +17,14 @@ class Tick:
     *Threads*: made by a committing thread; read by the loop only, which also fills what is made on first use.
     """
 
-    __slots__ = ("_bounds", "_console", "_decoded", "_encoded", "_lines", "_order", "_places", "media", "new_names", "place", "size", "writer")
+    __slots__ = ("_bounds", "_console", "_decoded", "_encoded", "_lines", "_order", "_places", "line_base", "media", "new_names", "place", "size", "writer")
 
     def __init__(self, writer: Writer, decoded: Decoded) -> None:
         self.writer = writer
         self.place: Any = None
         self.new_names: list[str] = []
         self.media: list[str] = []
+        self.line_base = 0
         self._decoded = Decoded(decoded.names, decoded.kinds, decoded.index, decoded.points, [])
         self._console = [other for other in decoded.others if other.record.kind == Kind.CONSOLE]
         self._lines: list[bytes] | None = None
@@ -79,6 +80,11 @@ class Tick:
         return made
 
     @property
+    def has_lines(self) -> bool:
+        """Whether there is anything of the console."""
+        return bool(self._console)
+
+    @property
     def lines(self) -> list[bytes]:
         """Console lines as JSON objects, in order."""
         if self._lines is None:
@@ -91,7 +97,7 @@ class Tick:
                 except (ValueError, KeyError, TypeError):
                     continue  # a damaged record is the log's to keep, and nobody's to see
                 for offset, text in enumerate(texts):
-                    line = {"n": first + offset, "stream": stream, "time_ms": other.time_us // 1000, "text": text}
+                    line = {"n": self.line_base + first + offset, "stream": stream, "time_ms": other.time_us // 1000, "text": text}
                     self._lines.append(json.dumps(line, separators=(",", ":")).encode())
             self._console = []
         return self._lines

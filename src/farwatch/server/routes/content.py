@@ -68,7 +68,6 @@ async def delete_file(ask: Ask) -> Response:
     runs, path = ask.services.runs, ask.params["path"]
     run = await ask.run(runs.find, ask.params["ref"])
     await ask.run(runs.delete_file, run, path, ask.who.name, pool=ask.services.writers)
-    ask.services.hub.touch(run)
     return ask.reply({"run": run, "deleted": path})
 
 

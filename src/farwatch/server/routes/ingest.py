@@ -30,7 +30,6 @@ async def register(ask: Ask) -> Response:
     if not isinstance(body.get("writer"), str) or not is_writer_id(body["writer"]):
         raise UsageError("a writer id is 32 hexadecimal digits")
     said = await ask.run(ask.services.runs.register, body, ask.who.name, pool=ask.services.writers)
-    ask.services.hub.touch(said["run"])
     return ask.reply(said)
 
 
@@ -94,7 +93,6 @@ async def beat(ask: Ask) -> Response:
 async def create(ask: Ask) -> Response:
     body = await ask.object()
     said: dict[str, Any] = await ask.run(ask.services.feed.create, body, ask.who.name, pool=ask.services.writers)
-    ask.services.hub.touch(said["run"])
     return ask.reply({**said, "id": said["run"]}, 201)
 
 

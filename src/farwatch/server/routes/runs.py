@@ -9,8 +9,7 @@ from farwatch.server.route import Ask, Endpoint
 
 
 async def projects(ask: Ask) -> Response:
-    found = await ask.run(ask.services.runs.projects)
-    return ask.reply(found if isinstance(found, dict) else {"projects": found})
+    return ask.reply(await ask.run(ask.services.runs.projects))
 
 
 async def list_runs(ask: Ask) -> Response:
@@ -52,21 +51,18 @@ async def update(ask: Ask) -> Response:
             raise UsageError(f"cannot change: `{name[:100]}`", hint="name, notes, tags {add, remove} and archived can be changed")
     run = await _run(ask)
     await ask.run(ask.services.runs.update, run, patch, ask.who.name, pool=ask.services.writers)
-    ask.services.hub.touch(run)
     return ask.reply(await ask.run(ask.services.runs.row, run))
 
 
 async def delete(ask: Ask) -> Response:
     run = await _run(ask)
     await ask.run(ask.services.runs.delete, run, ask.who.name, pool=ask.services.writers)
-    ask.services.hub.touch(run)
     return ask.reply({"id": run})
 
 
 async def undelete(ask: Ask) -> Response:
     run = await _run(ask)
     await ask.run(ask.services.runs.undelete, run, ask.who.name, pool=ask.services.writers)
-    ask.services.hub.touch(run)
     return ask.reply(await ask.run(ask.services.runs.row, run))
 
 
@@ -76,7 +72,6 @@ async def delete_metrics(ask: Ask) -> Response:
         raise UsageError("which metric? `?name=…`")
     run = await _run(ask)
     await ask.run(ask.services.runs.delete_metrics, run, names, ask.who.name, pool=ask.services.writers)
-    ask.services.hub.touch(run)
     return ask.reply({"id": run, "deleted": names})
 
 
@@ -87,7 +82,10 @@ async def metrics(ask: Ask) -> Response:
 
 
 async def columns(ask: Ask) -> Response:
-    return ask.reply(await ask.run(ask.services.runs.columns, ask.query.get("project") or None))
+    project = ask.query.get("project")
+    if not project:
+        raise UsageError("columns of which project? `?project=…`")
+    return ask.reply(await ask.run(ask.services.runs.columns, project))
 
 
 LIST_QUERY = {
