@@ -8,7 +8,6 @@ everything on. What C libraries and child processes write goes past Python: that
 
 import contextlib
 import itertools
-import logging
 import os
 import sys
 import threading
@@ -195,10 +194,7 @@ class _Passing:
         return iter(self._stream)
 
 
-_LOGGING = logging.StreamHandler.emit.__code__
-
-
 def _from_logging() -> bool:
-    """Whether the write that we are in was called by a logging handler."""
-    caller = sys._getframe(2)
-    return caller.f_code is _LOGGING
+    """Whether the write that we are in was called by a logging handler; if `logging` was never loaded, it was not."""
+    logging = sys.modules.get("logging")
+    return logging is not None and sys._getframe(2).f_code is logging.StreamHandler.emit.__code__

@@ -6,7 +6,6 @@ same id, address and port. [H 20]
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import sys
@@ -57,7 +56,7 @@ class Ranks:
         runs."""
         if self.seed is None or self.rank != 0:
             return None
-        digest = hashlib.sha256(f"{self.seed}\0{nth}".encode()).digest()
+        digest = _sha256(f"{self.seed}\0{nth}".encode())
         return "".join(ALPHABET[byte & 31] for byte in digest[:16])
 
 
@@ -352,14 +351,14 @@ def _slurm_seed(environ: Mapping[str, str], argv: list[str], starter: str) -> st
 
 
 def _fingerprint(argv: list[str]) -> str:
-    return hashlib.sha256("\0".join([os.getcwd(), *argv]).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return _sha256("\0".join([os.getcwd(), *argv]).encode("utf-8", "surrogateescape")).hex()[:16]
 
 
 def _count_start(seed: str, folder: str, starter: str) -> int | None:
     """How many starters before this one have started this command since the job was (re)started; None if
     unknown."""
     home = Path(folder, f"farwatch-{os.getuid() if hasattr(os, 'getuid') else 'user'}")
-    mark = hashlib.sha256(seed.encode()).hexdigest()[:24]
+    mark = _sha256(seed.encode()).hex()[:24]
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(home, 0o700)
@@ -377,3 +376,9 @@ def _count_start(seed: str, folder: str, starter: str) -> int | None:
     except OSError:
         return None
     return None
+
+
+def _sha256(data: bytes) -> bytes:
+    import hashlib  # only schedulers' tasks need it, and it loads OpenSSL
+
+    return hashlib.sha256(data).digest()

@@ -8,15 +8,12 @@ model, an open file) becomes a short text. Nothing here waits for a device excep
 
 import dataclasses
 import datetime
-import decimal
 import enum
-import fractions
 import math
 import os
 import re
 import sys
 import types
-import uuid
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
@@ -229,7 +226,7 @@ def _scalar(value: object) -> object:
         return float.__float__(value)
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
-    if isinstance(value, datetime.timedelta | decimal.Decimal | fractions.Fraction | complex | uuid.UUID):
+    if isinstance(value, datetime.timedelta | complex) or _is_exact(value):
         return str(value)
     if isinstance(value, os.PathLike):
         path = os.fspath(value)
@@ -247,6 +244,15 @@ def _scalar(value: object) -> object:
     if _library(value) == "pydantic" and type(value).__name__.startswith("Secret"):
         return MASK
     return _MISSING
+
+
+def _is_exact(value: object) -> bool:
+    """Whether a value is a `Decimal`, `Fraction` or `UUID`; their modules are loaded if it is, and costly if not."""
+    for module, name in (("decimal", "Decimal"), ("fractions", "Fraction"), ("uuid", "UUID")):
+        loaded = sys.modules.get(module)
+        if loaded is not None and isinstance(value, getattr(loaded, name)):
+            return True
+    return False
 
 
 def _bytes(value: bytes) -> str:
