@@ -8,9 +8,11 @@ from pathlib import Path
 from farwatch.clock import Clock, SystemClock
 from farwatch.settings import Settings
 from farwatch.store.base import Guard
+from farwatch.store.sqlite.care import backup, restore
+from farwatch.store.sqlite.fsck import Report, fsck
 from farwatch.store.sqlite.store import SqliteStore
 
-__all__ = ["SqliteStore", "open_store"]
+__all__ = ["Report", "SqliteStore", "backup", "fsck", "open_store", "restore"]
 
 
 def open_store(

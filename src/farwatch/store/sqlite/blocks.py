@@ -169,7 +169,8 @@ class Reader:
                 ).fetchall()
             edges = np.array(rows, np.int64).reshape(-1, 2).T
             self._cache.put(key, edges, edges.nbytes)
-        d0, d1 = edges  # type: ignore[misc]
+        assert isinstance(edges, np.ndarray)
+        d0, d1 = edges[0], edges[1]
         return list(range(int(np.searchsorted(d1, first)), int(np.searchsorted(d0, last, side="right"))))
 
     def page(self, segment: Segment, no: int, keep: bool = True) -> Blob:

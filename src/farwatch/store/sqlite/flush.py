@@ -224,10 +224,9 @@ def _write_chunks(plan: Plan, reader: Reader, sid: int, base: int, rows: Rows) -
     count = len(rows.sids) // CHUNK
     for i in range(count):
         part = slice(i * CHUNK, (i + 1) * CHUNK)
-        columns = [rows.steps[part], rows.times[part], rows.values[part]]
-        plan.blocks.append(
-            (sid, 0, base + i, *_bounds(columns[0], columns[1]), blob.encode(columns, POINT_KINDS))
-        )
+        steps, times = rows.steps[part], rows.times[part]
+        data = blob.encode([steps, times, rows.values[part]], POINT_KINDS)
+        plan.blocks.append((sid, 0, base + i, *_bounds(steps, times), data))
     fresh = pyramid.summarise(rows.steps, rows.times, rows.values)  # entries of all new chunks
     level, per_child, first, end = 1, LEVEL_1_ENTRIES, base, base + count
     while (

@@ -10,7 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from farwatch.errors import DataError, DiskFullError, NotFoundError
 from farwatch.store.base import Ack, Incoming, Mark, Writer
@@ -44,7 +44,7 @@ class Row(NamedTuple):
     seq: int
     writer_id: str
     first: int
-    count: int
+    records: int
     gap: bool
     encoding: str
     packed: bytes
@@ -88,7 +88,7 @@ class LogFile:
     def _scalar(self, sql: str, *arguments: object) -> int:
         return int(self._connection.execute(sql, arguments).fetchone()[0])
 
-    def _value(self, key: str, default: object) -> object:
+    def _value(self, key: str, default: Any) -> Any:
         row = self._connection.execute("SELECT v FROM meta WHERE k = ?", (key,)).fetchone()
         return default if row is None else row[0]
 

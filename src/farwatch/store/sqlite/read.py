@@ -114,7 +114,7 @@ class Walk:
         level = self._level(self._total(), buckets)
         while True:
             self.damage.clear()
-            parts = self._parts(level) + self._tail_parts()
+            parts = [*self._parts(level), *self._tail_parts()]
             finer = min(level, self._level(sum(part.points() for part in parts), buckets))
             if finer == level:
                 return cut(parts, buckets)
@@ -133,9 +133,9 @@ class Walk:
             level += 1
         return level
 
-    def _parts(self, target: int) -> list[Part]:
+    def _parts(self, target: int) -> list[Part | Rows]:
         """Entries of level `target` where there are any, finer ones behind them and at the edges, else points."""
-        parts: list[Part] = []
+        parts: list[Part | Rows] = []
         whole = self.span.holds(self.view.times if self.span.by_time else self.view.steps)
         for level, first, end in self._tops(target if whole else None):
             self._visit(level, first, end, target, None, whole, parts)
@@ -156,7 +156,14 @@ class Walk:
         return stretches
 
     def _visit(
-        self, level: int, first: int, end: int, target: int, mask: Mask | None, whole: bool, parts: list[Part]
+        self,
+        level: int,
+        first: int,
+        end: int,
+        target: int,
+        mask: Mask | None,
+        whole: bool,
+        parts: list[Part | Rows],
     ) -> None:
         """Collect what of blocks `first` to before `end` is in the range; `mask`: which entries count, of one block."""
         assert self.reader is not None
@@ -183,7 +190,9 @@ class Walk:
             return first, end  # one is missing: look, and say so
         return (inside[0], inside[-1] + 1) if inside else (first, first)
 
-    def _take_points(self, no: int, chunk: Blob, mask: Mask | None, whole: bool, parts: list[Part]) -> None:
+    def _take_points(
+        self, no: int, chunk: Blob, mask: Mask | None, whole: bool, parts: list[Part | Rows]
+    ) -> None:
         x, values = chunk.floats(self.span.column), chunk.column(VALUES)
         inside = None if whole else self.span.mask(x)
         if mask is not None:
@@ -194,7 +203,14 @@ class Walk:
             parts.append(Part(x[inside], values[inside], no * CHUNK + np.flatnonzero(inside)))
 
     def _take_entries(
-        self, level: int, no: int, block: Blob, target: int, mask: Mask | None, whole: bool, parts: list[Part]
+        self,
+        level: int,
+        no: int,
+        block: Blob,
+        target: int,
+        mask: Mask | None,
+        whole: bool,
+        parts: list[Part | Rows],
     ) -> None:
         at_lo, at_hi = (
             (pyramid.TIME_LO, pyramid.TIME_HI) if self.span.by_time else (pyramid.STEP_LO, pyramid.STEP_HI)
@@ -212,7 +228,9 @@ class Walk:
         if below.any():
             self._descend(level, no, below, target, whole, parts)
 
-    def _descend(self, level: int, no: int, below: Mask, target: int, whole: bool, parts: list[Part]) -> None:
+    def _descend(
+        self, level: int, no: int, below: Mask, target: int, whole: bool, parts: list[Part | Rows]
+    ) -> None:
         """Look below some entries of a block: entry i belongs to child i // 64, and covers 16 entries (64 points) of it."""
         per_child = len(below) // FAN
         times = FAN if level > 1 else pyramid.BASE
@@ -231,7 +249,7 @@ class Walk:
         target: int,
         mask: Mask | None,
         whole: bool,
-        parts: list[Part],
+        parts: list[Part | Rows],
     ) -> None:
         """A block cannot be read: take what is below it."""
         if level == 0:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -62,9 +62,9 @@ class Shelf:
                 raise DataError(
                     f"`{SERIES}` has format {found}, this program reads {FORMAT}", hint="upgrade Farwatch"
                 )
-            self.generation = int(self._value("generation", 0) or 0)
-            self.flushed = int(self._value("flushed", 0) or 0)
-            self._ord = int(self._value("ord", 1) or 1)
+            self.generation = int(self._value("generation", 0))
+            self.flushed = int(self._value("flushed", 0))
+            self._ord = int(self._value("ord", 1))
             self._next_run = 1 + int(
                 self._connection.execute("SELECT coalesce(max(no), 0) FROM run").fetchone()[0]
             )
@@ -77,7 +77,7 @@ class Shelf:
         self.active = Memtable(now_us)
         self.frozen: Memtable | None = None
 
-    def _value(self, key: str, default: object) -> object:
+    def _value(self, key: str, default: Any) -> Any:
         row = self._connection.execute("SELECT v FROM meta WHERE k = ?", (key,)).fetchone()
         return default if row is None else row[0]
 

@@ -53,6 +53,7 @@ class SqliteStore:
         `guard`: called with a commit number before the log is trimmed up to it; it returns once nothing up to there
         is needed from `replay` any more.
         """
+        self.folder = folder
         self._settings = settings
         self._clock = clock
         self.guard = guard
