@@ -141,9 +141,8 @@ class Screen:
 
     def _newline(self, done: list[Line]) -> None:
         line = self._line()
-        if line.dirty or line.sent_open:
-            if not done or done[-1] is not line:
-                done.append(line)
+        if (line.dirty or line.sent_open) and not (done and done[-1] is line):
+            done.append(line)
         self._row += 1
         self._fresh = True  # a line that the cursor comes to again from above is written anew
 

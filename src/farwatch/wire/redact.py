@@ -45,10 +45,11 @@ REDACT: tuple[str, ...] = (
 anything."""
 
 # Words before `token` that speak of text, not of access: tokenizers and language models are full of them.
-_TEXT_TOKENS = frozenset(
-    "additional audio begin bos cls decoder delimiter end eos fim image img infix mask max min next num object pad"
-    " per prefix sep separator special start stop suffix target text think unk video vision word".split()
-)
+_BEFORE_TOKEN = """
+    additional audio begin bos cls decoder delimiter end eos fim image img infix mask max min next num object pad per prefix
+    sep separator special start stop suffix target text think unk video vision word
+"""
+_TEXT_TOKENS = frozenset(_BEFORE_TOKEN.split())
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_a-zA-Z]+")
 
 _SHAPES = re.compile(
