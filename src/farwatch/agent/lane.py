@@ -72,7 +72,10 @@ class Lane:
             event.wait(wait_s)
             if event is not self._stop:
                 event.clear()
-        owner.close()
+        if isinstance(owner, Shipper):
+            owner.finish()
+        else:
+            owner.close()
 
     def _ship(self) -> float:
         sent = self.shipper.turn()

@@ -146,6 +146,12 @@ class Shipper:
         if transport is not None:
             transport.close()
 
+    def finish(self) -> None:
+        """Leave what is known of every journal beside it, and close."""
+        for shipment in self._shipments:
+            self._note(shipment, at_once=True)
+        self.close()
+
     def turn(self) -> bool:
         """Look at every journal once and send what is there. Returns whether anything was sent."""
         sent = False
@@ -396,7 +402,7 @@ class Shipper:
 
     def _note(self, s: Shipment, *, at_once: bool = False) -> None:
         """Tell the trainer, who may be waiting, and `farwatch status`: at most every 0.25 s while it goes on."""
-        if not s.registered and s.refused is None:
+        if (not s.registered and s.refused is None) or (not s.server and s.complete):
             return
         noted = (s.acknowledged, s.files_behind, s.complete)
         now_us = self._clock.mono_us()

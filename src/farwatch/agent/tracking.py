@@ -28,19 +28,26 @@ class Tracked:
     captured: bool = False
 
     @classmethod
-    def of(cls, folder: JournalFolder) -> "Tracked":
-        """Begin to track a journal."""
+    def of(cls, folder: JournalFolder, *, by_hand: bool = False) -> "Tracked":
+        """Begin to track a journal. `by_hand`: offline ones are sent too, and others may write to them elsewhere."""
         watched = watch(folder.sidecar)
         if watched.alive is None and restarted_since(folder.sidecar):
             watched.alive = False
             watched.cause = {"text": f"{NO_GOODBYE}; the machine has started again since"}
-        shipment = None if folder.offline else Shipment.of(folder)
+        shipment = None if folder.offline and not by_hand else Shipment.of(folder, reopen=by_hand)
         if shipment is not None and folder.role == "trainer":
             shipment.alive = watched.alive
         tracked = cls(folder, watched, shipment)
         if watched.alive is False:
             tracked.end()
         return tracked
+
+    @staticmethod
+    def peek(folder: JournalFolder) -> bool | None:
+        """Whether the process of a journal lives now; None where nobody here can say."""
+        watched = watch(folder.sidecar)
+        watched.close()
+        return False if watched.alive is None and restarted_since(folder.sidecar) else watched.alive
 
     def look(self, now_us: int) -> bool:
         """See whether its process still lives; returns whether it has just ended."""
