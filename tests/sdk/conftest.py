@@ -88,9 +88,20 @@ def program(tmp_path: Path) -> Program:
         script.write_text(textwrap.dedent(source))
         state = tmp_path / "state"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("FARWATCH", "COV"))}
-        env = {**kept, "PYTHONPATH": str(SOURCE), "FARWATCH_DIR": str(state), "FARWATCH_AGENT": "0", **environ}
+        env = {
+            **kept,
+            "PYTHONPATH": str(SOURCE),
+            "FARWATCH_DIR": str(state),
+            "FARWATCH_AGENT": "0",
+            **environ,
+        }
         done = subprocess.run(
-            [sys.executable, str(script), *args], capture_output=True, text=True, env=env, timeout=120, cwd=tmp_path
+            [sys.executable, str(script), *args],
+            capture_output=True,
+            text=True,
+            env=env,
+            timeout=120,
+            cwd=tmp_path,
         )
         folders = sorted((state / "journals").iterdir()) if (state / "journals").is_dir() else []
         return Ended(done.returncode, done.stdout, done.stderr, [Journal(folder) for folder in folders])

@@ -36,7 +36,9 @@ with journal.lock:
 
 
 def make(folder: Path, **kwargs: int) -> Journal:
-    return Journal(folder, new_writer_id(), max_bytes=kwargs.get("max_bytes", 1 << 30), clock_ns=time.monotonic_ns)
+    return Journal(
+        folder, new_writer_id(), max_bytes=kwargs.get("max_bytes", 1 << 30), clock_ns=time.monotonic_ns
+    )
 
 
 def payloads(folder: Path) -> list[bytes]:
@@ -72,7 +74,9 @@ def test_a_commit_is_readable_at_once_by_another_process(tmp_path: Path) -> None
     journal.append(b"now")
 
     script = "import sys; from farwatch.wire import segment; from pathlib import Path; print([r.payload for r in segment.read_journal(Path(sys.argv[1]))])"
-    found = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+    )
 
     assert found.stdout.strip() == "[b'now']"
 
@@ -82,7 +86,9 @@ def kill_while_committing(folder: Path, seed: int, pad: int) -> tuple[int, int]:
     folder.mkdir()
     counter = folder / "returned"
     counter.write_bytes(bytes(8))
-    child = subprocess.Popen([sys.executable, "-c", COMMITTER, str(folder), new_writer_id(), str(pad), str(counter)])
+    child = subprocess.Popen(
+        [sys.executable, "-c", COMMITTER, str(folder), new_writer_id(), str(pad), str(counter)]
+    )
     deadline = time.monotonic() + 30
     while not any(counter.read_bytes()) and time.monotonic() < deadline:
         time.sleep(0.001)

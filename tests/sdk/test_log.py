@@ -52,7 +52,8 @@ run.finish()
 
 def test_nan_infinity_and_any_order_are_kept(program: Program) -> None:
     ended = program(
-        START + "for step, v in zip((5, 3, 5, 4), (1.0, float('nan'), float('inf'), 2.0)): run.log({'a': v}, step=step)\n"
+        START
+        + "for step, v in zip((5, 3, 5, 4), (1.0, float('nan'), float('inf'), 2.0)): run.log({'a': v}, step=step)\n"
     )
 
     steps, values = ended.journal.series("a")
@@ -80,7 +81,9 @@ run.finish()
         "f32": 0.10000000149011612, "f64": 0.1, "i": 7.0, "b": 1.0, "zero": 3.5, "one": 4.5, "t": 0.5, "ti": 3.0, "bf": 1.5,
         "d": 0.5, "fr": 0.25,
     }  # fmt: skip
-    assert {name: journal.series(name) for name in expected} == {name: ([0, 1, 2], [v] * 3) for name, v in expected.items()}
+    assert {name: journal.series(name) for name in expected} == {
+        name: ([0, 1, 2], [v] * 3) for name, v in expected.items()
+    }
     assert ended.err.count("farwatch:") == 1
 
 
@@ -154,7 +157,11 @@ run.finish()
 """
     )
 
-    assert ended.journal.decoded.points.times.tolist() == [1767323045678901, 1700000000123000, 1700000000250000]
+    assert ended.journal.decoded.points.times.tolist() == [
+        1767323045678901,
+        1700000000123000,
+        1700000000250000,
+    ]
 
 
 def test_threads_signals_and_finalizers_lose_no_call(program: Program) -> None:
@@ -274,7 +281,9 @@ run.finish()
 
 
 def test_a_program_without_room_says_so_and_goes_on(program: Program, tmp_path) -> None:
-    ended = program(START + "print('done')\nfor i in range(1000): run.log({'a': 1.0})\n", FARWATCH_DIR="/proc/nowhere")
+    ended = program(
+        START + "print('done')\nfor i in range(1000): run.log({'a': 1.0})\n", FARWATCH_DIR="/proc/nowhere"
+    )
 
     assert ended.code == 0
     assert ended.out == "done\n"

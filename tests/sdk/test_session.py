@@ -27,7 +27,9 @@ START = "import farwatch\nrun = farwatch.init('p', console=False)\n"
         ("run.finish('stopped', 'enough')", 0, "stopped", "enough"),
     ],
 )
-def test_every_ending_is_told_apart(program: Program, ending: str, code: int, state: str, reason: str) -> None:
+def test_every_ending_is_told_apart(
+    program: Program, ending: str, code: int, state: str, reason: str
+) -> None:
     ended = program(START + "run.log({'a': 1.0})\n" + ending + "\n")
 
     assert ended.code in (code, 128 + signal.SIGINT if code < 0 else code)
@@ -160,7 +162,9 @@ def test_the_start_prints_one_line(program: Program) -> None:
     ],
 )
 def test_wrong_arguments_raise_and_say_what_is_right(program: Program, call: str, message: str) -> None:
-    ended = program(f"import farwatch\ntry:\n    {call}\nexcept farwatch.FarwatchError as error:\n    print(error)\n")
+    ended = program(
+        f"import farwatch\ntry:\n    {call}\nexcept farwatch.FarwatchError as error:\n    print(error)\n"
+    )
 
     assert message in ended.out
 
@@ -175,7 +179,9 @@ def test_environment_names_run_project_and_labels(program: Program) -> None:
         FARWATCH_TAGS="a, b",
     )
 
-    first, second = sorted((journal.sidecar for journal in ended.journals), key=lambda sidecar: sidecar["nth"])
+    first, second = sorted(
+        (journal.sidecar for journal in ended.journals), key=lambda sidecar: sidecar["nth"]
+    )
     assert (first["project"], first["run"], first["name"], first["group"], first["tags"]) == (
         "from-env", "my-run", "called", "sweep", ["a", "b"],
     )  # fmt: skip
@@ -193,7 +199,10 @@ def test_secrets_never_reach_the_journal(program: Program) -> None:
     )
 
     everything = b"".join(
-        path.read_bytes() for journal in ended.journals for path in journal.folder.rglob("*") if path.is_file()
+        path.read_bytes()
+        for journal in ended.journals
+        for path in journal.folder.rglob("*")
+        if path.is_file()
     )
     assert ended.out == "canary1\n"
     for number in range(2, 7):
@@ -241,7 +250,9 @@ run.finish()
 
 
 def test_a_killed_trainer_leaves_every_returned_point(program: Program) -> None:
-    ended = program(START + "import os\nfor i in range(777): run.log({'a': float(i)})\nos.kill(os.getpid(), 9)\n")
+    ended = program(
+        START + "import os\nfor i in range(777): run.log({'a': float(i)})\nos.kill(os.getpid(), 9)\n"
+    )
 
     assert ended.code == -9
     assert ended.journal.series("a")[1] == [float(i) for i in range(777)]
@@ -255,7 +266,9 @@ def test_import_is_light() -> None:
         capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
 
-    foreign = {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names) - {"farwatch", "__main__"}
+    foreign = (
+        {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names) - {"farwatch", "__main__"}
+    )
     assert foreign == set()
     assert {"ssl", "socket", "http", "asyncio", "subprocess", "sqlite3", "numpy"}.isdisjoint(found)
 

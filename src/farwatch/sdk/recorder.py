@@ -11,6 +11,7 @@ import os
 import struct
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from zlib import crc32
 
@@ -21,9 +22,13 @@ from farwatch.wire.records import EXACT_INT, Flag, Kind, encode_extend, encode_j
 
 CARE_NS = 10_000_000_000  # how often a call looks after the agent and writes what logging has cost
 EXTEND_POINTS = 32_768  # points per EXTEND record: with steps and times 768 KiB, below the size that spills
-_FORK_PAGE = 18  # MADV_WIPEONFORK: the kernel zeroes the page in a child, also after a fork that Python did not see
+_FORK_PAGE = (
+    18  # MADV_WIPEONFORK: the kernel zeroes the page in a child, also after a fork that Python did not see
+)
 FEW = 16  # up to here a loop checks the types of a call faster than a map does
-METER_EVERY = 16  # one call of so many is timed; two looks at the clock would be a tenth of the cost they measure
+METER_EVERY = (
+    16  # one call of so many is timed; two looks at the clock would be a tenth of the cost they measure
+)
 _SLOW = object()
 _LETTERS = {float: "f", int: "i", bool: "b"}
 _mono = time.monotonic_ns
@@ -66,7 +71,11 @@ class Schema:
 
 def fork_page() -> mmap.mmap:
     """A page whose first byte is 1 in this process and 0 in every fork of it."""
-    page = mmap.mmap(-1, mmap.PAGESIZE) if os.name == "nt" else mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    page = (
+        mmap.mmap(-1, mmap.PAGESIZE)
+        if os.name == "nt"
+        else mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    )
     page[0] = 1
     try:
         page.madvise(_FORK_PAGE)
@@ -88,7 +97,9 @@ class Recorder:
         "_previous_ns", "_relative", "_schemas", "_strict", "_total_ns", "_warn_once", "_warned", "_worst_ns",
     )  # fmt: skip  # slots are read faster than a dictionary
 
-    def __init__(self, journal: Journal, *, base_ns: int, strict: bool, warn: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, journal: Journal, *, base_ns: int, strict: bool, warn: Callable[[str, str], None]
+    ) -> None:
         self._journal = journal
         self._lock = journal.lock
         self._base_ns = base_ns
@@ -111,7 +122,9 @@ class Recorder:
 
     # --- log
 
-    def log(self, data: Mapping[str, Any], step: float | None = None, *, commit: bool = True, time: Any = None) -> None:
+    def log(
+        self, data: Mapping[str, Any], step: float | None = None, *, commit: bool = True, time: Any = None
+    ) -> None:
         """Record values by name at a step; also a safe point.
 
         `data`: numbers of any library on any device, text, `farwatch.Image` and its kin, figures; nested mappings are
@@ -144,7 +157,10 @@ class Recorder:
                     journal = self._journal
                     with self._lock:
                         if journal.busy:
-                            journal.deferred.append(lambda: self._write_row(schema, row, step, commit, started))
+                            # No lambda: its closure would turn every name in here into a slower one.
+                            journal.deferred.append(
+                                partial(self._write_row, schema, row, step, commit, started)
+                            )
                             return
                         try:
                             journal.busy = True
@@ -157,7 +173,12 @@ class Recorder:
                                 self._relative = 0
                             mapping, words, limit, offset, crc, number = journal.at
                             end = offset + schema.span
-                            if schema.home is mapping and end <= limit and type(at_step) is int and not words[offset >> 3]:
+                            if (
+                                schema.home is mapping
+                                and end <= limit
+                                and type(at_step) is int
+                                and not words[offset >> 3]
+                            ):
                                 # Journal.commit, in place: a call costs as much as the copy that it makes.
                                 payload = schema.pack(head, at_step, started, *row)
                                 crc = crc32(payload, crc)
@@ -184,7 +205,9 @@ class Recorder:
         except Exception as error:
             self._trouble(error)
 
-    def _write_row(self, schema: Schema, row: tuple[Any, ...], step: int | None, commit: bool, started: int) -> None:
+    def _write_row(
+        self, schema: Schema, row: tuple[Any, ...], step: int | None, commit: bool, started: int
+    ) -> None:
         """Write one call of plain numbers; the journal is held."""
         flags = self._relative if step is None else 0
         at_step = self._advance(step, commit)
@@ -234,13 +257,22 @@ class Recorder:
             self._sort(name, value, numbers, waiting, others)
         rendered = [(name, body) for name, value in others for body in self._render(name, value)]
         transfers = self._pending.start(list(waiting.values())) if waiting else []
-        self._journal.hold(lambda: self._write_call(numbers, list(waiting), transfers, rendered, step, commit, at_us, started))
+        self._journal.hold(
+            lambda: self._write_call(
+                numbers, list(waiting), transfers, rendered, step, commit, at_us, started
+            )
+        )
         self._count(started)
         if started > self._care_ns:
             self._care(started)
 
     def _sort(
-        self, name: str, value: Any, numbers: dict[str, Any], waiting: dict[str, Any], others: list[tuple[str, Any]]
+        self,
+        name: str,
+        value: Any,
+        numbers: dict[str, Any],
+        waiting: dict[str, Any],
+        others: list[tuple[str, Any]],
     ) -> None:
         kind = type(value)
         if kind is float or kind is bool:
@@ -262,7 +294,9 @@ class Recorder:
                 self._warn(f"value:{kind.__qualname__}", f"`{name}` was left out: {error}")
                 return
             except Exception as error:
-                self._warn(f"value:{kind.__qualname__}", f"`{name}` was left out, reading it failed: {error!r:.200}")
+                self._warn(
+                    f"value:{kind.__qualname__}", f"`{name}` was left out, reading it failed: {error!r:.200}"
+                )
                 return
             if type(found) is int and not -EXACT_INT <= found <= EXACT_INT:
                 self._warn("integer", f"`{name}` is beyond 2^53: kept exactly, as text, and not drawn")
@@ -291,7 +325,9 @@ class Recorder:
             where, previous = step, self._previous_ns
 
             def write(found: list[float | None]) -> None:
-                arrived = {name: value for name, value in zip(waiting, found, strict=True) if value is not None}
+                arrived = {
+                    name: value for name, value in zip(waiting, found, strict=True) if value is not None
+                }
                 if len(arrived) < len(waiting):
                     self._warn("device", "values on a device were lost: captured in a CUDA graph, or donated")
                 self._write_numbers(numbers | arrived, where, flags, moment)
@@ -343,7 +379,9 @@ class Recorder:
             if count:
                 flags = step_flag | (Flag.VALUES_INT if whole else 0)
                 self._journal.hold(
-                    lambda: self._write_extend(values.metric_name(name), column, count, step_column, time_column, flags, started)
+                    lambda: self._write_extend(
+                        values.metric_name(name), column, count, step_column, time_column, flags, started
+                    )
                 )
             self._count(started)
         except Exception as error:
@@ -362,7 +400,14 @@ class Recorder:
         return column, 0 if whole else Flag.STEP_FLOAT
 
     def _write_extend(
-        self, name: str, column: bytes, count: int, steps: bytes | None, times: bytes | None, flags: int, started: int
+        self,
+        name: str,
+        column: bytes,
+        count: int,
+        steps: bytes | None,
+        times: bytes | None,
+        flags: int,
+        started: int,
     ) -> None:
         start = self._counter
         if steps is None:
@@ -370,7 +415,9 @@ class Recorder:
             self._counter = start + count
         else:
             self._relative = 0
-            self._counter = struct.unpack_from("<d" if flags & Flag.STEP_FLOAT else "<q", steps, 8 * (count - 1))[0] + 1
+            self._counter = (
+                struct.unpack_from("<d" if flags & Flag.STEP_FLOAT else "<q", steps, 8 * (count - 1))[0] + 1
+            )
             start = 0
         for first in range(0, count, EXTEND_POINTS):
             last = min(first + EXTEND_POINTS, count)
@@ -391,7 +438,13 @@ class Recorder:
     # --- definitions
 
     def define_metric(
-        self, name: str, *, x: str | None = None, summary: str | None = None, goal: str | None = None, unit: str | None = None
+        self,
+        name: str,
+        *,
+        x: str | None = None,
+        summary: str | None = None,
+        goal: str | None = None,
+        unit: str | None = None,
     ) -> None:
         """Say how a metric, or all that match a pattern with `*`, should be read.
 
