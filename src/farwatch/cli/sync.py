@@ -1,0 +1,138 @@
+"""`farwatch sync` and `farwatch status`: what is kept on this machine, and sending it."""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from farwatch.agent.sync import Progress, WriterStatus
+from farwatch.agent.sync import clear as clear_sent
+from farwatch.agent.sync import status as look
+from farwatch.agent.sync import sync as send
+from farwatch.cli.output import clean, emit_json, json_option, say, size, table
+from farwatch.errors import UsageError
+from farwatch.settings import load, state_dir
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Go on with what is added, until Ctrl-C: for a folder that nodes without a network write to.",
+)
+@click.option("--server", metavar="ADDRESS", help="Server to send to; default: where each run wanted to go.")
+@json_option
+def sync(folder: Path | None, watch: bool, server: str | None, as_json: bool) -> None:
+    """Send what is kept on this machine, or in FOLDER: a state folder, a folder of journals, or one journal.
+
+    Sending twice changes nothing. Exits with 1 if something was refused.
+    """
+    settings = load().replace(server=server)
+    stop = threading.Event()
+    if watch:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+    shown = ""
+
+    def show(progress: Progress) -> None:
+        nonlocal shown
+        text = _progress(progress)
+        if text != shown and (watch or sys.stderr.isatty()):
+            shown = text
+            say(text)
+
+    told = send(folder or state_dir(settings), settings, watch=watch, stop=stop, progress=show)
+    if as_json:
+        emit_json(asdict(told))
+    elif _progress(told) != shown:
+        say(_progress(told))
+    for writer, reason in [*told.refused.items(), *told.left_alone.items()]:
+        say(f"{writer[:8]}: {clean(reason)}")
+    if told.refused or told.left_alone or told.set_aside:
+        sys.exit(1)
+
+
+def _progress(told: Progress) -> str:
+    """One line about a sync."""
+    if not told.journals:
+        return "nothing to send"
+    text = f"{told.complete} of {told.journals} journals complete, {told.records} records"
+    if told.files_behind:
+        text += f", {told.files_behind} files ({size(told.bytes_behind)}) to go"
+    if told.set_aside:
+        text += f", {told.set_aside} batches set aside"
+    return text + (f" · {clean(told.trouble)}" if told.trouble else "")
+
+
+@click.command()
+@click.option("--clear", is_flag=True, help="Delete journals that are fully sent and ended, after asking.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def status(clear: bool, yes: bool, as_json: bool) -> None:
+    """Show active runs of this machine and what is not yet sent. Needs no server."""
+    folder = state_dir(load())
+    found: Sequence[WriterStatus] = look(folder) if folder.is_dir() else []
+    if clear:
+        _clear(found, yes, as_json, lambda: clear_sent(folder))
+        return
+    if as_json:
+        emit_json(
+            {
+                "folder": str(folder),
+                "journals": [{**asdict(journal), "path": str(journal.path)} for journal in found],
+            }
+        )
+        return
+    rows = [
+        (
+            f"{journal.run[:7]}{'' if journal.role == 'trainer' else ' ' + journal.role}",
+            journal.name or "",
+            journal.project,
+            {True: "running", False: "ended", None: "unknown"}[journal.alive],
+            journal.records,
+            journal.records_unsent,
+            size(journal.bytes_unsent),
+            journal.files_unsent,
+            _where(journal),
+        )
+        for journal in found
+    ]
+    if not rows:
+        say(f"nothing is kept in {folder}")
+        return
+    table(
+        rows,
+        ("run", "name", "project", "process", "records", "unsent", "size", "files", "where"),
+        right=frozenset({4, 5, 6, 7}),
+    )
+
+
+def _where(journal: WriterStatus) -> str:
+    if journal.refused:
+        return f"refused: {journal.refused}"
+    if journal.mode == "offline" and not journal.complete:
+        return "kept here; send it with: farwatch sync"
+    return journal.url or journal.address or "no server yet"
+
+
+def _clear(
+    found: Sequence[WriterStatus], yes: bool, as_json: bool, act: Callable[[], list[WriterStatus]]
+) -> None:
+    """Ask, then delete what is fully sent."""
+    ready = [j for j in found if j.complete and j.alive is not True and not j.set_aside]
+    if ready and not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("there is no terminal to ask", hint="add --yes to delete what is fully sent")
+        click.confirm(
+            f"Delete {len(ready)} fully sent journals? The runs stay on the server.", abort=True, err=True
+        )
+    cleared = act() if ready else []
+    if as_json:
+        emit_json({"cleared": [journal.writer_id for journal in cleared], "kept": len(found) - len(cleared)})
+    else:
+        say(f"{len(cleared)} journals deleted, {len(found) - len(cleared)} kept")
