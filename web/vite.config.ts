@@ -1,5 +1,5 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
-import { defineConfig } from 'vite';
+import { defineConfig } from 'vitest/config';
 
 // `base: './'` keeps every address relative: the server rewrites <base href="./"> by the depth of the path it answers,
 // so the page works behind any sub-path without being told about it.
@@ -17,5 +17,6 @@ export default defineConfig({
     assetsInlineLimit: 0, // the content policy allows no data: fonts or styles, and small files are cached anyway
     modulePreload: { polyfill: false },
   },
-  server: { proxy: { '/api': process.env.FARWATCH_SERVER ?? 'http://127.0.0.1:3280' } },
+  test: { include: ['src/**/*.test.ts'], css: true },
+  server: { proxy: { '/api': 'http://127.0.0.1:3280' } },
 });

@@ -4,7 +4,7 @@ import { decodeColumns } from './columns';
 function body(head: unknown, arrays: ArrayBufferView[]): ArrayBuffer {
   let text = JSON.stringify(head);
   while ((8 + text.length) % 8) text += ' ';
-  const parts = [new TextEncoder().encode('FWC1'), new Uint8Array(new Uint32Array([text.length]).buffer), new TextEncoder().encode(text)];
+  const parts: Uint8Array[] = [new TextEncoder().encode('FWC1'), new Uint8Array(new Uint32Array([text.length]).buffer), new TextEncoder().encode(text)];
   for (const array of arrays) {
     parts.push(new Uint8Array(array.buffer), new Uint8Array(-array.byteLength & 7));
   }

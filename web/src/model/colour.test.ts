@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { LINES, assignColours, colourIndex, contrast, parseHex, type Rgb, type Theme } from './colour';
 
-const css = readFileSync(new URL('../tokens.css', import.meta.url), 'utf8');
+import css from '../tokens.css?raw';
+
 const token = (theme: Theme, name: string): string => {
   const match = new RegExp(`--${name}: light-dark\\((#[0-9A-Fa-f]{6}), (#[0-9A-Fa-f]{6})\\)`).exec(css);
   return (theme === 'light' ? match?.[1] : match?.[2]) ?? 'missing';

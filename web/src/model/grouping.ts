@@ -15,6 +15,8 @@ export interface ChartSpec {
   title: string;
   section: string;
   metrics: ChartMetric[];
+  /** Short names of lines where the chart holds several of one role. */
+  labels?: Record<string, string>;
 }
 
 export interface Section {

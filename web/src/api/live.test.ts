@@ -1,0 +1,21 @@
+import { describe, expect, it } from 'vitest';
+import { backoffMs, union } from './live';
+
+describe('union', () => {
+  it('asks once for what several readers want', () => {
+    const one = { project: 'digits', runs: ['a'], series: [{ run: 'a', name: 'loss' }], console: [] };
+    const two = { project: null, runs: ['a', 'b'], series: [{ run: 'a', name: 'loss' }, { run: 'b', name: 'loss' }], console: ['b'] };
+
+    expect(union([one, two])).toEqual({
+      project: 'digits', runs: ['a', 'b'], series: [{ run: 'a', name: 'loss' }, { run: 'b', name: 'loss' }], console: ['b'],
+    });
+    expect(union([])).toEqual({ project: null, runs: [], series: [], console: [] });
+  });
+});
+
+describe('backoff', () => {
+  it('grows to a limit and is never zero', () => {
+    expect([0, 1, 2, 9, 99].map((n) => backoffMs(n, 1))).toEqual([400, 800, 1600, 8000, 8000]);
+    expect(backoffMs(0, 0)).toBeGreaterThan(200);
+  });
+});

@@ -1,0 +1,90 @@
+import type { ChartSpec, Role } from '../model/grouping';
+import { lowerBound, nearest } from '../model/lines';
+import type { ChartPage } from '../state/charts.svelte';
+import type { DrawnLine } from './draw';
+
+export interface Entry {
+  key: string;
+  label: string;
+  colour: string;
+  dash: DrawnLine['dash'];
+  lines: DrawnLine[];
+}
+
+const DASH: Record<Role, DrawnLine['dash']> = { train: 'solid', val: 'dashed', test: 'dotted' };
+
+export interface Part {
+  run: string;
+  name: string;
+  role: Role;
+  rank: number;
+}
+
+/** Which series a chart draws, by the runs and the choice of training or validation. */
+export function partsOf(page: ChartPage, spec: ChartSpec): Part[] {
+  const wanted = spec.metrics.filter((metric) => spec.metrics.length === 1 || page.validation === 'both' || (page.validation === 'train') === (metric.role === 'train'));
+  const metrics = wanted.length ? wanted : spec.metrics;
+  return page.runs.flatMap((run) => metrics.map((metric) => ({ run: run.id, name: metric.name, role: metric.role, rank: 0 })));
+}
+
+/** The lines of a chart as they are drawn now. With `alone`, all other entries of the legend step back. */
+export function composeLines(page: ChartPage, spec: ChartSpec, parts: readonly Part[], colours: readonly string[], alone: string | null, pointed: string | null): DrawnLine[] {
+  const several = page.runs.length > 1;
+  const systemic = spec.metrics.length > 1 && spec.metrics.every((metric) => metric.role === 'train');
+  return parts.flatMap((part) => {
+    const run = page.runs.find((candidate) => candidate.id === part.run);
+    if (!run) return [];
+    const place = spec.metrics.findIndex((metric) => metric.name === part.name);
+    const colour = colours[systemic && !several ? place % colours.length : run.colour]!;
+    const entry = several ? run.id : part.name;
+    const faint = (alone !== null && alone !== entry) || (alone === null && pointed !== null && several && pointed !== run.id);
+    return page.feed.lines(part.run, part.name, part.rank).map((line): DrawnLine => ({
+      line, colour, faint, entry,
+      dash: spec.metrics.length > 1 ? DASH[part.role] : 'solid',
+      label: several ? run.name : labelOf(spec, part),
+      run: part.run,
+      name: part.name,
+    }));
+  });
+}
+
+function labelOf(spec: ChartSpec, part: Part): string {
+  if (spec.metrics.length === 1) return spec.title;
+  const same = spec.metrics.filter((metric) => metric.role === part.role).length > 1;
+  return same ? (spec.labels?.[part.name] ?? part.name) : part.role;
+}
+
+/** Lines by their entry of the legend. */
+export function entriesOf(lines: readonly DrawnLine[]): Entry[] {
+  const entries = new Map<string, Entry>();
+  for (const drawn of lines) {
+    if (drawn.line.meta.pale) continue;
+    const entry = entries.get(drawn.entry);
+    if (entry) entry.lines.push(drawn);
+    else entries.set(drawn.entry, { key: drawn.entry, label: drawn.label, colour: drawn.colour, dash: drawn.dash, lines: [drawn] });
+  }
+  return [...entries.values()];
+}
+
+export interface Reading {
+  x: number;
+  y: number;
+  low: number | null;
+  high: number | null;
+}
+
+/** What a line says at an x: its nearest point, if that is close enough to be meant. */
+export function readAt({ line }: DrawnLine, x: number, span: number): Reading | null {
+  const at = Math.min(line.x.length - 1, lowerBound(line.x, x));
+  const gap = at > 0 ? line.x[at]! - line.x[at - 1]! : 0;
+  const index = nearest(line.x, x, Math.max(span * 0.012, gap * 0.5));
+  if (index < 0) return null;
+  const low = line.low?.[index] ?? null;
+  const high = line.high?.[index] ?? null;
+  return { x: line.x[index]!, y: line.y[index]!, low: low === high ? null : low, high: low === high ? null : high };
+}
+
+/** The last value of a line. */
+export function lastOf({ line }: DrawnLine): number {
+  return line.y.length ? line.y[line.y.length - 1]! : NaN;
+}

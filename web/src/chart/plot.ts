@@ -1,0 +1,173 @@
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import { formatShort } from '../model/numbers';
+import { padded, xExtent, yExtent } from '../model/lines';
+import { logTicks, niceTicks, xLabel, xTicks } from '../model/ticks';
+import type { Inks } from '../state/prefs.svelte';
+import { drawLines, type DrawnLine, type Frame } from './draw';
+import { bindGestures } from './gestures';
+
+export interface PlotView {
+  x: string;
+  zoom: readonly [number, number] | null;
+  log: boolean;
+  smooth: number;
+  unit: string | null;
+}
+
+export interface PlotEvents {
+  hover(x: number | null): void;
+  zoom(range: [number, number] | null): void;
+  pan(range: [number, number]): void;
+}
+
+const EMPTY: [number, number] = [0, 1];
+const GUTTER = 44;
+
+/** One chart: axes, cursor and selection are uPlot's; the lines, each with an x of its own, are drawn by `drawLines`. */
+export class Plot {
+  #u: uPlot;
+  #lines: readonly DrawnLine[] = [];
+  #view: PlotView;
+  #inks: Inks;
+  #range: [number, number] = EMPTY;
+  #quiet = false;
+  #release: () => void;
+
+  constructor(host: HTMLElement, width: number, height: number, view: PlotView, inks: Inks, events: PlotEvents) {
+    this.#view = view;
+    this.#inks = inks;
+    const axis = { stroke: () => this.#inks.ink2, font: `11px ${inks.sans}`, ticks: { show: false } } satisfies uPlot.Axis;
+    this.#u = new uPlot(
+      {
+        width,
+        height,
+        padding: [8, 4, 0, 0],
+        legend: { show: false },
+        series: [{}, {}],
+        scales: {
+          x: { time: false, range: () => this.#range },
+          y: { range: () => this.#yRange(), distr: 1 },
+        },
+        axes: [
+          {
+            ...axis,
+            size: 24,
+            gap: 4,
+            grid: { show: false },
+            splits: (u, _index, low, high) => xTicks(this.#view.x, low, high, Math.max(2, Math.floor(u.bbox.width / uPlot.pxRatio / 72))),
+            values: (_u, splits) => splits.map((split) => xLabel(this.#view.x, split, this.#range[1] - this.#range[0])),
+          },
+          {
+            ...axis,
+            size: GUTTER,
+            gap: 6,
+            grid: { stroke: () => this.#inks.hairline, width: 1 },
+            splits: (u, _index, low, high) => {
+              const count = Math.max(2, Math.floor(u.bbox.height / uPlot.pxRatio / 36));
+              return this.#view.log ? logTicks(10 ** low, 10 ** high, count).map(Math.log10) : niceTicks(low, high, count);
+            },
+            values: (_u, splits) => splits.map((split) => formatShort(this.#view.log ? Number((10 ** split).toPrecision(6)) : split)),
+          },
+        ],
+        cursor: {
+          y: false,
+          points: { show: false },
+          drag: { x: true, y: false, setScale: false, dist: 4 },
+          bind: {
+            dblclick: () => () => {
+              events.zoom(null);
+              return null;
+            },
+          },
+        },
+        hooks: {
+          draw: [(u) => drawLines(u.ctx, this.#frame(uPlot.pxRatio), this.#lines, this.#view.smooth, this.#inks.bad)],
+          setCursor: [
+            (u) => {
+              if (this.#quiet) return;
+              const left = u.cursor.left ?? -1;
+              events.hover(left < 0 ? null : u.posToVal(left, 'x'));
+            },
+          ],
+          setSelect: [
+            (u) => {
+              if (u.select.width < 4) return;
+              const from = u.posToVal(u.select.left, 'x');
+              const to = u.posToVal(u.select.left + u.select.width, 'x');
+              u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+              events.zoom([from, to]);
+            },
+          ],
+        },
+      },
+      [EMPTY, [null, null]],
+      host,
+    );
+    this.#release = bindGestures(this.#u, { range: () => this.#range, zoom: events.zoom, pan: events.pan });
+  }
+
+  destroy(): void {
+    this.#release();
+    this.#u.destroy();
+  }
+
+  resize(width: number, height: number): void {
+    this.#u.setSize({ width, height });
+  }
+
+  set(lines: readonly DrawnLine[], view: PlotView, inks: Inks): void {
+    this.#lines = lines;
+    this.#view = view;
+    this.#inks = inks;
+    const extent = view.zoom ?? xExtent(lines.map((drawn) => drawn.line)) ?? EMPTY;
+    this.#range = extent[0] < extent[1] ? [extent[0], extent[1]] : [extent[0] - 0.5, extent[1] + 0.5];
+    this.#u.setData([this.#range, [null, null]], true);
+  }
+
+  /** Put the cross-hair at an x without telling anybody. */
+  point(x: number | null): void {
+    this.#quiet = true;
+    const left = x === null ? -10 : this.#u.valToPos(x, 'x');
+    const inside = left >= 0 && left <= this.#u.over.clientWidth;
+    this.#u.setCursor({ left: inside ? left : -10, top: inside ? 0 : -10 }, false);
+    this.#quiet = false;
+  }
+
+  /** Page pixels within the plot, for dots and labels that lie on it. */
+  position(x: number, y: number): { left: number; top: number } {
+    return { left: this.#u.valToPos(x, 'x'), top: this.#u.valToPos(this.#view.log ? Math.log10(y) : y, 'y') };
+  }
+
+  get range(): readonly [number, number] {
+    return this.#range;
+  }
+
+  get over(): HTMLElement {
+    return this.#u.over;
+  }
+
+  /** The plot for another surface: its frame in page pixels, what is drawn and where the axes have words. */
+  picture(): { frame: Frame; lines: readonly DrawnLine[]; view: PlotView; inks: Inks; width: number; height: number; canvas: HTMLCanvasElement } {
+    return { frame: this.#frame(1), lines: this.#lines, view: this.#view, inks: this.#inks, width: this.#u.width, height: this.#u.height, canvas: this.#u.ctx.canvas };
+  }
+
+  #yRange(): [number, number] {
+    const { log } = this.#view;
+    const extent = yExtent(this.#lines.map((drawn) => drawn.line), this.#range[0], this.#range[1], log);
+    const [low, high] = padded(extent ?? (log ? [1, 10] : EMPTY), log);
+    // uPlot's own logarithmic scale insists on whole decades; a linear one over exponents does not
+    return log ? [Math.log10(low), Math.log10(high)] : [low, high];
+  }
+
+  #frame(ratio: number): Frame {
+    const { left, top, width, height } = this.#u.bbox;
+    const scale = ratio / uPlot.pxRatio;
+    const { min = 0, max = 1 } = this.#u.scales.y!;
+    const ends = this.#view.log ? [10 ** (min ?? 0), 10 ** (max ?? 1)] : [min ?? 0, max ?? 1];
+    return {
+      left: left * scale, top: top * scale, width: width * scale, height: height * scale,
+      xMin: this.#range[0], xMax: this.#range[1], yMin: ends[0]!, yMax: ends[1]!, log: this.#view.log, ratio,
+    };
+  }
+}

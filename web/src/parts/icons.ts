@@ -1,0 +1,18 @@
+/** Strokes on a grid of 16. */
+export const ICONS = {
+  expand: 'M9.5 2.5h4v4M6.5 13.5h-4v-4M13.5 2.5l-5 5M2.5 13.5l5-5',
+  close: 'M3.5 3.5l9 9M12.5 3.5l-9 9',
+  more: 'M3.2 8h.1M8 8h.1M12.8 8h.1',
+  search: 'M7 12a5 5 0 1 0 0-10 5 5 0 0 0 0 10ZM10.7 10.7 14 14',
+  download: 'M8 2.5v8M4.5 7.5 8 11l3.5-3.5M2.5 13.5h11',
+  columns: 'M2.5 3.5h11v9h-11zM6.2 3.5v9M9.8 3.5v9',
+  table: 'M2.5 3.5h11v9h-11zM7 3.5v9',
+  back: 'M10 3 5 8l5 5',
+  chevron: 'M6 3.5 10.5 8 6 12.5',
+  down: 'M4 6l4 4 4-4',
+  copy: 'M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z',
+  check: 'M3 8.5 6.5 12 13 4.5',
+  zoomOut: 'M7 12a5 5 0 1 0 0-10 5 5 0 0 0 0 10ZM10.7 10.7 14 14M4.8 7h4.4',
+} as const;
+
+export type IconName = keyof typeof ICONS;

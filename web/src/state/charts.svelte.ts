@@ -1,0 +1,72 @@
+import { readView, writeView, type ChartView } from '../model/route';
+import type { ChartSpec } from '../model/grouping';
+import { Feed } from './feed';
+import { router } from './router.svelte';
+
+/** A run as charts know it. */
+export interface ShownRun {
+  id: string;
+  name: string;
+  short: string;
+  colour: number;
+  startedMs: number | null;
+}
+
+const DASHED_UP_TO = 5; // above, training and validation of every run in one chart are a thicket
+
+/** One page of charts: its runs, how they are looked at, and the lines behind them. */
+export class ChartPage {
+  view = $state<ChartView>(readView(router.query));
+  runs = $state.raw<ShownRun[]>([]);
+  specs = $state.raw<ChartSpec[]>([]);
+  units = $state.raw<ReadonlyMap<string, string>>(new Map());
+  /** The chart that keys act on. */
+  current = $state<string | null>(null);
+  readonly crowded = $derived(this.runs.length > DASHED_UP_TO);
+  readonly validation = $derived(this.crowded && this.view.validation === 'both' ? 'train' : this.view.validation);
+  readonly feed: Feed;
+  #stack: ([number, number] | null)[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #axis: string | undefined;
+
+  /** `axis`: an x axis of its own that does not stand in the address, as for system metrics. */
+  constructor(owner: string, axis?: string) {
+    this.#axis = axis;
+    this.feed = new Feed(owner, (id) => this.runs.find((run) => run.id === id)?.startedMs ?? null);
+    this.feed.setView({ x: this.x, zoom: this.view.zoom });
+  }
+
+  get x(): string {
+    return this.#axis ?? this.view.x;
+  }
+
+  close(): void {
+    this.feed.close();
+    clearTimeout(this.#timer);
+  }
+
+  update(parts: Partial<ChartView>): void {
+    if (parts.x !== undefined && parts.x !== this.view.x) {
+      parts.zoom = null; // a range of steps says nothing about time
+      this.#stack = [];
+    }
+    Object.assign(this.view, parts);
+    this.feed.setView({ x: this.x, zoom: this.view.zoom });
+    clearTimeout(this.#timer);
+    // a drag changes the view at every frame, and browsers count how often an address is written
+    this.#timer = setTimeout(() => router.set(writeView(this.view)), 150);
+  }
+
+  /** Zoom in, remembering where from; null goes one back. */
+  zoom(range: [number, number] | null): void {
+    if (range) {
+      this.#stack.push(this.view.zoom ? [...this.view.zoom] : null);
+      this.update({ zoom: range });
+    } else this.update({ zoom: this.#stack.pop() ?? null });
+  }
+
+  pan(range: [number, number]): void {
+    if (!this.view.zoom) this.#stack.push(null);
+    this.update({ zoom: range });
+  }
+}

@@ -1,0 +1,253 @@
+import { postColumns } from '../api/client';
+import type { LiveEvent } from '../api/live';
+import type { ChartMeta, ChartRequest, LineRef } from '../api/types';
+import { decodeLines, lineKey, liveX, withTail, type Line, type Tail } from '../model/lines';
+import { toNumber } from '../model/numbers';
+import { live } from './live.svelte';
+
+export interface FeedView {
+  x: string;
+  zoom: readonly [number, number] | null;
+}
+
+interface Slot {
+  ref: LineRef;
+  users: Set<() => void>;
+  buckets: number;
+  lines: Line[];
+  tail: Tail;
+  seq: number;
+  /** What the lines were asked with; other than now means that they are from before. */
+  asked: string;
+  pending: string;
+  joined: boolean;
+  error: string | null;
+}
+
+const PER_REQUEST = 20; // above, means come with 8 bits
+const FOLD = 500; // live points kept beside a line before the server is asked for the whole again
+const KEPT = 400; // slots without a chart that stay for scrolling back
+
+/**
+ * Lines for charts: fetched together, kept while their chart is on screen, moved by live points. One per page.
+ * A line is subscribed before it is fetched, and an answer says what it was asked with, so nothing falls in between.
+ */
+export class Feed {
+  #slots = new Map<string, Slot>();
+  #view: FeedView = { x: 'step', zoom: null };
+  #scheduled = false;
+  #refetch = new Map<string, number>();
+  #owner: string;
+  #stop: () => void;
+  #abort = new AbortController();
+  #started: (run: string) => number | null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(owner: string, started: (run: string) => number | null) {
+    this.#owner = owner;
+    this.#started = started;
+    this.#stop = live.listen((event) => this.#hear(event));
+    document.addEventListener('visibilitychange', this.#visible);
+  }
+
+  close(): void {
+    this.#stop();
+    this.#abort.abort();
+    clearTimeout(this.#timer);
+    document.removeEventListener('visibilitychange', this.#visible);
+    live.want(this.#owner, null);
+  }
+
+  setView(view: FeedView): void {
+    if (signature(view, 0) === signature(this.#view, 0)) return;
+    this.#view = view;
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    for (const slot of this.#slots.values()) slot.pending = '';
+    this.#schedule();
+  }
+
+  /** Keep these lines up to date and call `notify` when they change; returns how to stop. */
+  use(refs: readonly LineRef[], buckets: number, notify: () => void): () => void {
+    const keys = refs.map((ref) => lineKey(ref.run, ref.name, ref.rank));
+    refs.forEach((ref, k) => {
+      const slot = this.#slots.get(keys[k]!) ?? this.#make(ref);
+      this.#slots.delete(keys[k]!);
+      this.#slots.set(keys[k]!, slot); // last used, last dropped
+      if (slot.users.size === 0) slot.joined = false;
+      slot.buckets = Math.max(slot.users.size ? slot.buckets : 0, buckets);
+      slot.users.add(notify);
+    });
+    this.#schedule();
+    return () => {
+      for (const key of keys) this.#slots.get(key)?.users.delete(notify);
+      this.#schedule();
+    };
+  }
+
+  /** Lines of one series as far as they are known: the visible history first, then pale remains. */
+  lines(run: string, name: string, rank = 0): Line[] {
+    const slot = this.#slots.get(lineKey(run, name, rank));
+    if (!slot?.lines.length) return [];
+    const [first, ...pale] = slot.lines as [Line, ...Line[]];
+    const { x, zoom } = this.#view;
+    const tailX: number[] = [];
+    const tailY: number[] = [];
+    slot.tail.steps.forEach((step, k) => {
+      const place = liveX(x, step, slot.tail.times[k]!, this.#started(run));
+      if (place === null || !Number.isFinite(place) || (zoom && place > zoom[1])) return;
+      tailX.push(place);
+      tailY.push(slot.tail.values[k]!);
+    });
+    return [withTail(first, tailX, tailY), ...pale];
+  }
+
+  /** Whether these series have been answered for the present view. */
+  ready(run: string, name: string, rank = 0): boolean {
+    const slot = this.#slots.get(lineKey(run, name, rank));
+    return slot !== undefined && slot.asked === signature(this.#view, slot.buckets);
+  }
+
+  error(run: string, name: string, rank = 0): string | null {
+    return this.#slots.get(lineKey(run, name, rank))?.error ?? null;
+  }
+
+  #make(ref: LineRef): Slot {
+    return { ref, users: new Set(), buckets: 0, lines: [], tail: { steps: [], times: [], values: [] }, seq: -1, asked: '', pending: '', joined: false, error: null };
+  }
+
+  #visible = (): void => this.#schedule();
+
+  #schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    // charts mount one by one while scrolling: one request for what one frame brought in
+    setTimeout(() => {
+      this.#scheduled = false;
+      this.#flush();
+    }, 8);
+  }
+
+  #flush(): void {
+    const used = [...this.#slots.values()].filter((slot) => slot.users.size);
+    const hidden = document.visibilityState === 'hidden';
+    live.want(this.#owner, { project: null, runs: [], console: [], series: hidden ? [] : used.map(({ ref }) => ({ run: ref.run, name: ref.name })) });
+    if (hidden) {
+      for (const slot of used) slot.joined = false;
+      return;
+    }
+    const groups = new Map<string, Slot[]>();
+    for (const slot of used) {
+      const wanted = signature(this.#view, slot.buckets);
+      if (slot.asked === wanted || slot.pending === wanted) continue;
+      slot.pending = wanted;
+      groups.set(wanted, [...(groups.get(wanted) ?? []), slot]);
+    }
+    for (const slots of groups.values())
+      for (let k = 0; k < slots.length; k += PER_REQUEST) void this.#fetch(slots.slice(k, k + PER_REQUEST));
+    this.#trim();
+  }
+
+  async #fetch(slots: Slot[]): Promise<void> {
+    const { x, zoom } = this.#view;
+    const wanted = slots[0]!.pending;
+    const air = zoom ? (zoom[1] - zoom[0]) * 0.02 : 0; // a little more than is seen, so that lines reach the edges
+    const body: ChartRequest = {
+      lines: slots.map((slot) => ({ ...slot.ref, attempt: 'all' })),
+      x, lo: zoom ? zoom[0] - air : null, hi: zoom ? zoom[1] + air : null, buckets: slots[0]!.buckets,
+    };
+    try {
+      const columns = await postColumns<ChartMeta>('charts', body, this.#abort.signal);
+      const lines = decodeLines(columns);
+      for (const slot of slots) {
+        if (slot.pending !== wanted) continue;
+        const mine = lines.filter(({ meta }) => meta.run === slot.ref.run && meta.name === slot.ref.name && meta.rank === (slot.ref.rank ?? 0));
+        slot.lines = [...mine.filter(({ meta }) => !meta.pale), ...mine.filter(({ meta }) => meta.pale)];
+        slot.seq = columns.meta.seq;
+        slot.tail = { steps: [], times: [], values: [] };
+        slot.asked = wanted;
+        slot.error = null;
+        slot.pending = '';
+      }
+    } catch (error) {
+      if (wanted !== slots[0]!.pending) return;
+      for (const slot of slots) {
+        slot.pending = '';
+        slot.error = error instanceof Error ? error.message : String(error);
+      }
+      setTimeout(() => this.#schedule(), 2000);
+    }
+    for (const notify of new Set(slots.flatMap((slot) => [...slot.users]))) notify();
+  }
+
+  #hear({ answer, since, series }: LiveEvent): void {
+    const notify = new Set<() => void>();
+    if (answer.reset) {
+      for (const slot of this.#slots.values()) slot.asked = '';
+      this.#schedule();
+      return;
+    }
+    const from = since === null ? Infinity : Number(since.split(':').pop());
+    const to = Number(answer.cursor.split(':').pop());
+    const named = new Set(series);
+    for (const slot of this.#slots.values()) {
+      if (!slot.users.size || slot.joined || slot.seq < 0 || !named.has(`${slot.ref.run}\n${slot.ref.name}`)) continue;
+      slot.joined = true;
+      if (from > slot.seq) this.#again(slot, 0); // points may lie between the answer and the first live question
+    }
+    for (const points of answer.points) {
+      const slot = this.#slots.get(lineKey(points.run, points.name, points.rank));
+      if (!slot?.users.size || slot.seq < 0 || to <= slot.seq) continue;
+      const fresh = from < slot.seq ? newer(slot) : () => true;
+      points.values.forEach((value, k) => {
+        const step = toNumber(points.steps[k]);
+        if (!fresh(step)) return;
+        slot.tail.steps.push(step);
+        slot.tail.times.push(points.times_ms[k]!);
+        slot.tail.values.push(toNumber(value));
+      });
+      const onAxis = this.#view.x === 'step' || this.#view.x === 'time' || this.#view.x === 'relative';
+      if (!slot.lines.length || slot.lines[0]!.meta.attempt < points.attempt) this.#again(slot, 200);
+      else if (points.more || !onAxis) this.#again(slot, 1000);
+      else if (slot.tail.steps.length > FOLD) this.#again(slot, 3000);
+      slot.users.forEach((user) => notify.add(user));
+    }
+    for (const user of notify) user();
+  }
+
+  /** Ask for a slot again, not sooner than `gapMs` after the last time. */
+  #again(slot: Slot, gapMs: number): void {
+    const key = lineKey(slot.ref.run, slot.ref.name, slot.ref.rank);
+    const due = (this.#refetch.get(key) ?? 0) + gapMs;
+    const ask = (): void => {
+      this.#refetch.set(key, Date.now());
+      slot.asked = '';
+      this.#schedule();
+    };
+    if (Date.now() >= due) ask();
+    else if (!slot.pending) {
+      slot.pending = 'later';
+      setTimeout(() => {
+        if (slot.pending === 'later') slot.pending = '';
+        ask();
+      }, due - Date.now());
+    }
+  }
+
+  #trim(): void {
+    for (const [key, slot] of this.#slots) {
+      if (this.#slots.size <= KEPT) return;
+      if (!slot.users.size) this.#slots.delete(key);
+    }
+  }
+}
+
+function signature({ x, zoom }: FeedView, buckets: number): string {
+  return `${x} ${zoom?.join() ?? ''} ${buckets}`;
+}
+
+/** Whether a live point came after what the server has already answered. */
+function newer(slot: Slot): (step: number) => boolean {
+  const last = slot.lines[0]?.meta.last_step;
+  return last === null || last === undefined ? () => true : (step) => Number.isNaN(step) || step > last;
+}

@@ -1,0 +1,219 @@
+import { ApiError, getJson, query } from '../api/client';
+import type { LiveEvent } from '../api/live';
+import type { Cell, ListedRun, MetricList, RunList } from '../api/types';
+import { assignColours, colourIndex } from '../model/colour';
+import { varying } from '../model/grouping';
+import { isCondition } from '../model/route';
+import type { ShownRun } from './charts.svelte';
+import { live } from './live.svelte';
+import { prefs } from './prefs.svelte';
+import { router } from './router.svelte';
+
+const PAGE = 100;
+const AUTO = 5; // runs shown before anybody chooses: as many as can have both training and validation lines
+const MOST = 60;
+
+export interface ColumnNames {
+  config: string[];
+  summary: string[];
+}
+
+/** The runs of a project: found, sorted, chosen for the charts. */
+export class ProjectPage {
+  readonly project: string;
+  runs = $state.raw<ListedRun[]>([]);
+  columns = $state.raw<string[]>([]);
+  total = $state(0);
+  next = $state<string | null>(null);
+  available = $state.raw<ColumnNames>({ config: [], summary: [] });
+  error = $state.raw<ApiError | null>(null);
+  loaded = $state(false);
+  text = $state(router.query.get('q') ?? '');
+  sort = $state(router.query.get('sort') ?? '-created');
+  /** Chosen short ids; null while nobody has chosen, then the newest are shown. */
+  chosen = $state.raw<string[] | null>(router.query.has('runs') ? (router.query.get('runs') ?? '').split(',').filter(Boolean) : null);
+  names = $state.raw<string[]>([]);
+  units = $state.raw<ReadonlyMap<string, string>>(new Map());
+  beats = $state<Record<string, number>>({});
+  readonly selected = $derived(this.#selected());
+  readonly shown: ShownRun[] = $derived.by(() => {
+    const colours = assignColours(this.selected);
+    return this.selected.map((run) => ({ id: run.id, name: run.name, short: run.short, colour: colours.get(run.id)!, startedMs: run.started_ms ?? run.created_ms }));
+  });
+  readonly main = $derived(this.runs.find((run) => run.main_metric)?.main_metric ?? null);
+  #known = new Map<string, string[]>();
+  #stop: () => void;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #sequence = 0;
+
+  constructor(project: string) {
+    this.project = project;
+    this.#stop = live.listen((event) => this.#hear(event));
+    live.want('project', { project, runs: [], series: [], console: [] });
+    void this.load();
+  }
+
+  close(): void {
+    this.#stop();
+    clearTimeout(this.#timer);
+    live.want('project', null);
+  }
+
+  isShown(id: string): boolean {
+    return this.selected.some((run) => run.id === id);
+  }
+
+  colour(run: ListedRun): number {
+    return this.shown.find((shown) => shown.id === run.id)?.colour ?? colourIndex(run.number);
+  }
+
+  choose(runs: string[] | null): void {
+    this.chosen = runs;
+    router.set({ runs: runs === null ? null : runs.length ? runs.join(',') : ',' });
+  }
+
+  toggle(run: ListedRun): void {
+    const now = this.selected.map((selected) => selected.short);
+    this.choose(now.includes(run.short) ? now.filter((short) => short !== run.short) : [...now, run.short].slice(-MOST));
+  }
+
+  find(text: string): void {
+    this.text = text;
+    router.set({ q: text || null });
+    this.#later(200);
+  }
+
+  sortBy(key: string): void {
+    const falling = `-${key}`;
+    const first = key === 'name' || key === 'state' || key.startsWith('config.') ? key : falling;
+    const second = first === key ? falling : key;
+    this.sort = this.sort === first ? second : this.sort === second ? '-created' : first;
+    router.set({ sort: this.sort === '-created' ? null : this.sort });
+    void this.load();
+  }
+
+  setColumns(columns: string[]): void {
+    prefs.columns = { ...prefs.columns, [this.project]: columns };
+    prefs.save();
+    void this.load();
+  }
+
+  async load(): Promise<void> {
+    const sequence = ++this.#sequence;
+    try {
+      if (!this.loaded) await this.#loadColumns();
+      const columns = prefs.columns[this.project] ?? this.#guess();
+      const list = await this.#page(columns, null, Math.max(PAGE, Math.min(500, this.runs.length)));
+      if (sequence !== this.#sequence) return;
+      this.columns = prefs.columns[this.project] ? list.columns : this.#worth(list);
+      const places = this.columns.map((column) => list.columns.indexOf(column));
+      this.runs = list.runs.map((run) => ({ ...run, cells: places.map((place) => run.cells[place] ?? null) }));
+      this.total = list.total;
+      this.next = list.next;
+      this.error = null;
+      void this.#loadNames();
+    } catch (error) {
+      if (sequence !== this.#sequence) return;
+      this.error = error instanceof ApiError ? error : new ApiError(0, 'unknown', String(error));
+      if (this.error.status === 0) this.#later(2000);
+    }
+    this.loaded = true;
+  }
+
+  async more(): Promise<void> {
+    if (!this.next) return;
+    const list = await this.#page(this.columns, this.next, PAGE);
+    const known = new Set(this.runs.map((run) => run.id));
+    this.runs = [...this.runs, ...list.runs.filter((run) => !known.has(run.id))];
+    this.next = list.next;
+  }
+
+  #selected(): ListedRun[] {
+    const chosen = this.chosen;
+    if (chosen === null) return this.runs.filter((run) => run.points > 0).slice(0, AUTO);
+    return this.runs.filter((run) => chosen.includes(run.short) || chosen.includes(run.id));
+  }
+
+  #page(columns: string[], cursor: string | null, limit: number): Promise<RunList> {
+    const text = this.text.trim();
+    const condition = isCondition(text);
+    return getJson<RunList>(
+      `runs${query({ project: this.project, [condition ? 'where' : 'q']: text.replace(/^where:\s*/, ''), sort: this.sort, columns: columns.join(','), limit, cursor })}`,
+    );
+  }
+
+  async #loadColumns(): Promise<void> {
+    const { config, summary } = await getJson<{ config: { name: string }[]; summary: string[] }>(`columns${query({ project: this.project })}`);
+    this.available = { config: config.map((column) => `config.${column.name}`), summary: summary.map((name) => `summary.${name}`) };
+  }
+
+  /** Columns to look at when nobody has chosen: the summaries people compare by, and the config that may differ. */
+  #guess(): string[] {
+    const { config, summary } = this.available;
+    const first = ['val/loss', 'eval_loss', 'val_loss', 'eval/loss', 'train/loss', 'loss'].map((name) => `summary.${name}`).find((name) => summary.includes(name));
+    const accuracy = summary.find((name) => /^summary\.(val|eval|valid|test)[/_](acc|accuracy|f1|reward|score)$/.test(name));
+    return [...config.slice(0, 24), ...(first ? [`${first}.min`] : []), ...(accuracy ? [`${accuracy}.max`] : [])];
+  }
+
+  #worth(list: RunList): string[] {
+    const different = new Set(varying(list.columns, list.runs.map((run) => run.cells)).filter((column) => column.startsWith('config.')));
+    const config = list.columns.filter((column) => different.has(column)).slice(0, 2);
+    return [...config, ...list.columns.filter((column) => column.startsWith('summary.'))];
+  }
+
+  /** Names of the metrics of the selected runs, all together. */
+  async #loadNames(force: string[] = []): Promise<void> {
+    for (const id of force) this.#known.delete(id);
+    const units = new Map(this.units);
+    await Promise.all(
+      this.selected.filter((run) => !this.#known.has(run.id)).map(async (run) => {
+        const list = await getJson<MetricList>(`runs/${run.id}/metrics${query({ limit: 2000 })}`).catch(() => null);
+        if (!list) return;
+        this.#known.set(run.id, list.metrics.map((metric) => metric.name).filter((name) => !name.startsWith('system/')));
+        for (const metric of list.metrics) if (metric.unit) units.set(metric.name, metric.unit);
+      }),
+    );
+    const names = [...new Set(this.selected.flatMap((run) => this.#known.get(run.id) ?? []))];
+    this.units = units;
+    if (names.join('\n') !== this.names.join('\n')) this.names = names;
+  }
+
+  refreshNames(): void {
+    void this.#loadNames();
+  }
+
+  #hear({ answer }: LiveEvent): void {
+    if (answer.reset) {
+      this.#later(100);
+      return;
+    }
+    const changed = new Map(answer.runs.filter((run) => run.project === this.project).map((run) => [run.id, run]));
+    if (changed.size) {
+      const known = new Set(this.runs.map((run) => run.id));
+      this.runs = this.runs.map((run) => {
+        const row = changed.get(run.id);
+        if (!row) return run;
+        this.beats[run.id] = (this.beats[run.id] ?? 0) + 1;
+        return { ...run, ...row, cells: this.#cells(run, row.main_metric, row.main_last) };
+      });
+      const fresh = [...changed.keys()].some((id) => !known.has(id));
+      if (fresh) this.#later(100);
+      else if (!this.#timer) this.#later(5000); // other cells than the main metric: soon enough
+    }
+    if (answer.removed.some((id) => this.runs.some((run) => run.id === id))) this.#later(100);
+    const renamed = Object.keys(answer.new_metrics).filter((id) => this.isShown(id));
+    if (renamed.length) void this.#loadNames(renamed);
+  }
+
+  #cells(run: ListedRun, main: string | null, last: Cell): Cell[] {
+    return run.cells.map((cell, k) => (main !== null && this.columns[k] === `summary.${main}` ? last : cell));
+  }
+
+  #later(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      void this.load();
+    }, ms);
+  }
+}

@@ -1,0 +1,201 @@
+import { ApiError, getJson, query } from '../api/client';
+import type { LiveEvent } from '../api/live';
+import type { FileRow, MediaList, MetricInfo, MetricList, RunDetail } from '../api/types';
+import type { Tab } from '../model/route';
+import { toNumber } from '../model/numbers';
+import { stateLook } from '../model/states';
+import { clock } from './clock.svelte';
+import { live } from './live.svelte';
+
+const METRICS = 2000;
+const RATE_MS = 15_000;
+
+/** A number for the head of a run page. */
+export interface Headline {
+  name: string;
+  last: number;
+  best: number | null;
+  bestStep: number | null;
+  goal: 'min' | 'max';
+}
+
+/** One run: what it is, what it has logged, and which tabs hold something. */
+export class RunPage {
+  detail = $state.raw<RunDetail | null>(null);
+  metrics = $state.raw<MetricInfo[]>([]);
+  total = $state(0);
+  error = $state.raw<ApiError | null>(null);
+  loaded = $state(false);
+  beat = $state(0);
+  stepsPerS = $state<number | null>(null);
+  hasMedia = $state(false);
+  hasFiles = $state(false);
+  hasConsole = $state(false);
+  readonly names = $derived(this.metrics.map((metric) => metric.name));
+  readonly system = $derived(this.names.filter((name) => name.startsWith('system/')));
+  readonly logged = $derived(this.names.filter((name) => !name.startsWith('system/')));
+  readonly units = $derived(new Map(this.metrics.flatMap((metric) => (metric.unit ? [[metric.name, metric.unit] as const] : []))));
+  readonly main = $derived(this.detail?.main_metric ?? null);
+  readonly headlines = $derived(headlinesOf(this.metrics, this.main));
+  readonly tabs = $derived.by(() => this.#tabs());
+  #ref: string;
+  #samples: [number, number][] = [];
+  #stop: () => void;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #want = '';
+
+  constructor(ref: string) {
+    this.#ref = ref;
+    this.#stop = live.listen((event) => this.#hear(event));
+    void this.load();
+  }
+
+  close(): void {
+    this.#stop();
+    clearTimeout(this.#timer);
+    live.want('run', null);
+  }
+
+  async load(): Promise<void> {
+    try {
+      const detail = await getJson<RunDetail>(`runs/${encodeURIComponent(this.#ref)}`);
+      this.detail = detail;
+      this.error = null;
+      await Promise.all([this.#loadMetrics(), this.#probe(detail.id)]);
+      this.#listen();
+    } catch (error) {
+      this.error = error instanceof ApiError ? error : new ApiError(0, 'unknown', String(error));
+      if (this.error.status === 0) this.#later(() => void this.load(), 2000);
+    }
+    this.loaded = true;
+  }
+
+  async #loadMetrics(): Promise<void> {
+    if (!this.detail) return;
+    const list = await getJson<MetricList>(`runs/${this.detail.id}/metrics${query({ limit: METRICS })}`);
+    this.metrics = list.metrics;
+    this.total = list.total;
+  }
+
+  /** Which of the heavier tabs have anything to show. */
+  async #probe(id: string): Promise<void> {
+    const none = <T>(fallback: T) => (): T => fallback; // a tab that cannot be asked for is not shown; the charts still are
+    const [media, files, console] = await Promise.all([
+      getJson<MediaList>(`runs/${id}/media${query({ limit: 1 })}`).catch(none<MediaList>({ names: [], items: [] })),
+      getJson<{ files: FileRow[] }>(`runs/${id}/files`).catch(none({ files: [] as FileRow[] })),
+      getJson<{ total: number }>(`runs/${id}/console${query({ limit: 1, tail: 1 })}`).catch(none({ total: 0 })),
+    ]);
+    this.hasMedia = media.names.length > 0;
+    this.hasFiles = files.files.length > 0;
+    this.hasConsole = console.total > 0;
+  }
+
+  #listen(): void {
+    if (!this.detail) return;
+    const series = this.headlines.map(({ name }) => ({ run: this.detail!.id, name }));
+    const interest = { project: null, runs: [this.detail.id], series, console: this.hasConsole ? [] : [this.detail.id] };
+    if (JSON.stringify(interest) === this.#want) return;
+    this.#want = JSON.stringify(interest);
+    live.want('run', interest);
+  }
+
+  #hear({ answer }: LiveEvent): void {
+    const id = this.detail?.id;
+    if (!id) return;
+    if (answer.reset) {
+      this.#later(() => void this.load(), 100);
+      return;
+    }
+    const row = answer.runs.find((run) => run.id === id);
+    if (row) {
+      const was = this.detail!;
+      this.detail = { ...was, ...row };
+      this.#rate(row.step);
+      // attempts, gaps and the traceback come only with the whole
+      if (was.state !== row.state || was.attempt !== row.attempt) this.#later(() => void this.load(), 200);
+    }
+    const mine = answer.points.filter((points) => points.run === id && points.rank === 0);
+    if (mine.length || row) this.beat += 1;
+    if (mine.length) this.metrics = this.metrics.map((metric) => mine.filter((points) => points.name === metric.name).reduce((at, points) => advance(at, points.steps.map(toNumber), points.values.map(toNumber)), metric));
+    if (answer.new_metrics[id]) this.#later(() => void this.#loadMetrics().then(() => this.#listen()), 150);
+    if (answer.media[id]) this.hasMedia = true;
+    if (answer.console.some((part) => part.run === id)) {
+      this.hasConsole = true;
+      this.#listen();
+    }
+  }
+
+  #rate(step: number | null): void {
+    if (step === null) return;
+    const now = clock.exact();
+    this.#samples = [...this.#samples.filter(([at]) => now - at < RATE_MS), [now, step]];
+    const [first, firstStep] = this.#samples[0]!;
+    if (now - first > 2000 && step > firstStep) this.stepsPerS = ((step - firstStep) / (now - first)) * 1000;
+  }
+
+  #later(work: () => void, ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(work, ms);
+  }
+
+  #tabs(): Tab[] {
+    const detail = this.detail;
+    if (!detail) return ['charts'];
+    const told = detail.attempts.length > 1 || detail.gaps.length > 0 || detail.traceback !== null || detail.ranks.length > 1;
+    const known = Object.keys(detail.config).length > 0 || Boolean(detail.argv?.length) || detail.capture !== null;
+    return [
+      'charts',
+      ...(this.hasMedia ? (['samples'] as const) : []),
+      ...(this.hasConsole ? (['console'] as const) : []),
+      ...(this.system.length ? (['system'] as const) : []),
+      ...(known ? (['config'] as const) : []),
+      ...(this.hasFiles ? (['files'] as const) : []),
+      ...(told ? (['history'] as const) : []),
+    ];
+  }
+
+  /** Steps per second: as seen live, else over the whole run. */
+  get rate(): number | null {
+    const detail = this.detail;
+    if (!detail) return null;
+    if (this.stepsPerS !== null && stateLook(detail.state).open) return this.stepsPerS;
+    return detail.step !== null && detail.duration_ms ? (detail.step / detail.duration_ms) * 1000 : null;
+  }
+}
+
+function advance(metric: MetricInfo, steps: number[], values: number[]): MetricInfo {
+  const next = { ...metric };
+  values.forEach((value, k) => {
+    next.last = value;
+    next.last_step = steps[k] ?? null;
+    if (!Number.isFinite(value)) return;
+    if (next.min === null || value < toNumber(next.min)) [next.min, next.min_step] = [value, steps[k] ?? null];
+    if (next.max === null || value > toNumber(next.max)) [next.max, next.max_step] = [value, steps[k] ?? null];
+  });
+  return next;
+}
+
+/** Whether more is better, where the run does not say: words that everybody uses one way. */
+export function goalOf(name: string, goal: 'min' | 'max' | null): 'min' | 'max' {
+  return goal ?? (/acc|f1|auc|bleu|rouge|reward|return|score|precision|recall|iou|map\b|psnr|ssim/i.test(name) ? 'max' : 'min');
+}
+
+function headlinesOf(metrics: readonly MetricInfo[], main: string | null): Headline[] {
+  const weight = (metric: MetricInfo): number => {
+    if (metric.name === main) return 0;
+    if (metric.goal) return 1;
+    const plain = metric.name.replace(/^(train|val|valid|eval|test)[/_]/, '');
+    if (/^(acc|accuracy|loss|reward|f1|perplexity|ppl)$/i.test(plain)) return plain === metric.name || !metric.name.startsWith('train') ? 2 : 3;
+    return 9;
+  };
+  return metrics
+    .filter((metric) => !metric.name.startsWith('system/') && weight(metric) < 9)
+    .sort((a, b) => weight(a) - weight(b))
+    .slice(0, 4)
+    .map((metric) => {
+      const goal = goalOf(metric.name, metric.goal);
+      const best = goal === 'max' ? metric.max : metric.min;
+      const step = goal === 'max' ? metric.max_step : metric.min_step;
+      return { name: metric.name, last: toNumber(metric.last), best: best === null ? null : toNumber(best), bestStep: step, goal };
+    });
+}
