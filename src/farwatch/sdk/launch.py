@@ -19,10 +19,11 @@ from farwatch.wire.ids import ALPHABET
 _BATCH_STEP = 0xFFFF_FFF0  # Slurm numbers the batch, extern and interactive steps from here on
 # What a wrapper (a shell, numactl) between launcher and trainer inherits from the launcher, and the launcher
 # lacks.
-_PER_RANK = (
+_PER_RANK_NAMES = (
     "RANK LOCAL_RANK WORLD_SIZE MASTER_PORT TORCHELASTIC_RUN_ID OMPI_COMM_WORLD_RANK PMI_RANK PMIX_RANK HOROVOD_RANK"
     " SLURM_PROCID SLURM_STEP_ID JAX_PROCESS_ID MV2_COMM_WORLD_RANK"
-).split()
+)
+_PER_RANK = _PER_RANK_NAMES.split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +110,10 @@ def _join(found: _Found, environ: Mapping[str, str], argv: list[str]) -> Ranks:
     )
     shared = _shared_id(environ)
     if shared is not None:
-        return replace(ranks, rendezvous=shared, seed=_seed(shared, environ, argv))
+        return replace(ranks, rendezvous=shared, seed=_seed(found.rank, shared, environ, argv))
     launcher = _launcher_key(environ)
     if found.local_size is None or found.local_size >= found.world_size or found.local_size <= 0:
-        return replace(ranks, rendezvous=launcher, seed=_seed(launcher, environ, argv))
+        return replace(ranks, rendezvous=launcher, seed=_seed(found.rank, launcher, environ, argv))
     hint = "each node makes a run of its own; to join them, set FARWATCH_RUN_ID to one new value on all nodes"
     if found.local_size == 1:
         return Ranks(launcher=found.launcher, node=found.node, group=ranks.group, hint=hint)
@@ -124,7 +125,7 @@ def _join(found: _Found, environ: Mapping[str, str], argv: list[str]) -> Ranks:
         found.node,
         found.launcher,
         ranks.group,
-        _seed(launcher, environ, argv),
+        _seed(found.local_rank, launcher, environ, argv),
         hint if found.local_rank == 0 else None,
     )
 

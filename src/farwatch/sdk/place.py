@@ -19,16 +19,16 @@ from farwatch import settings as settings_module
 from farwatch.wire.segment import WIRE_MAJOR
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of the kernel: the one namespace that is no container
-LOCAL_FILESYSTEMS = frozenset(
-    "ext2 ext3 ext4 xfs btrfs overlay zfs apfs f2fs bcachefs jfs reiserfs ubifs fuse.fuse-overlayfs".split()
-)
+_LOCAL = "ext2 ext3 ext4 xfs btrfs overlay zfs apfs f2fs bcachefs jfs reiserfs ubifs fuse.fuse-overlayfs"
+LOCAL_FILESYSTEMS = frozenset(_LOCAL.split())
 MEMORY_FILESYSTEMS = frozenset(("tmpfs", "ramfs"))
 ROOM_MIN_BYTES = 1 << 20
 # What runs as process 1 of a container that lives on when one of its programs ends.
-_LASTING = frozenset(
+_LASTING_NAMES = (
     "systemd init sshd sleep tail supervisord s6-svscan runsvdir jupyter jupyter-lab jupyter-notebook jupyterhub"
-    " code-server containerd dockerd process_api pause cat bash-login".split()
+    " code-server containerd dockerd process_api pause cat bash-login"
 )
+_LASTING = frozenset(_LASTING_NAMES.split())
 _OUTPUT_FOLDER = re.compile(
     r"\d{4}-\d\d-\d\d([_T-].*)?|\d\d-\d\d-\d\d|\d+|outputs|multirun|job_\w+|version_\d+"
 )
