@@ -22,7 +22,9 @@ from farwatch.wire import segment as wire
 from farwatch.wire.records import Kind, encode_json
 
 FIRST_SEGMENT = 64 << 10
-LAST_SEGMENT = 4 << 20  # doubling stops here: larger ones cost resident memory and a slower fallocate, see [H 13]
+LAST_SEGMENT = (
+    4 << 20
+)  # doubling stops here: larger ones cost resident memory and a slower fallocate, see [H 13]
 SPILL_BYTES = 1 << 20  # a larger record goes to a file of its own
 MARGIN = 4096  # end of each segment that only vital records may use: goodbye and last values on a full disk
 RESERVE = 64 << 10  # end of the disk cap that only vital records may use
@@ -44,8 +46,8 @@ class Journal:
     """
 
     __slots__ = (
-        "_clock_ns", "_closed", "_max_bytes", "_retry_ns", "_segment", "_used_bytes",
-        "at", "busy", "deferred", "dropped", "folder", "full", "lock", "writer_id",
+        "_clock_ns", "_closed", "_max_bytes", "_segment", "_used_bytes",
+        "at", "busy", "deferred", "dropped", "folder", "full", "lock", "retry_ns", "writer_id",
     )  # fmt: skip  # slots are read faster than a dictionary
 
     def __init__(self, folder: Path, writer_id: str, *, max_bytes: int, clock_ns: Callable[[], int]) -> None:
@@ -61,7 +63,7 @@ class Journal:
         self._clock_ns = clock_ns
         self._used_bytes = 0
         self._segment = -1
-        self._retry_ns = 0
+        self.retry_ns = 0  # after a full disk: until then nothing is tried
         self._closed = False
         self.at: _At = self._open_segment(FIRST_SEGMENT, wire.first_seed(writer_id), 0)
 
@@ -157,7 +159,7 @@ class Journal:
 
     def _make_room(self, payload: bytes, vital: bool) -> bool:
         """Commit a record that does not fit: spill it if it is huge, else go on in a new segment."""
-        if self._closed or (self._retry_ns and not vital and self._clock_ns() < self._retry_ns):
+        if self._closed or (self.retry_ns and not vital and self._clock_ns() < self.retry_ns):
             self.dropped += 1
             return False
         try:
@@ -168,11 +170,15 @@ class Journal:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 self.full = f"the journal cannot grow: {error.strerror}"
             else:
-                self.full = "the disk is full" if error.errno != errno.EFBIG else "the journal has reached its disk cap"
-            self._retry_ns = self._clock_ns() + RETRY_NS
+                self.full = (
+                    "the disk is full"
+                    if error.errno != errno.EFBIG
+                    else "the journal has reached its disk cap"
+                )
+            self.retry_ns = self._clock_ns() + RETRY_NS
             self.dropped += 1
             return False
-        self._retry_ns = 0
+        self.retry_ns = 0
         return self.commit(payload, vital)
 
     def _rotate(self, length: int, vital: bool) -> None:

@@ -190,6 +190,10 @@ class Recorder:
                                 elif step is not None:
                                     self._counter = step
                                 schema.last = row
+                            elif end > limit and started < journal.retry_ns:
+                                journal.dropped += 1  # the disk is full, and was so a moment ago
+                                self._advance(step, commit)
+                                schema.last = row
                             else:
                                 self._write_row(schema, row, step, commit, started)
                         finally:

@@ -48,6 +48,7 @@ class NullJournal:
     dropped = 0
     full: str | None = None
     number = 0
+    retry_ns = 0
     at = (None, b"", 0, 0, 0, 0)
 
     def __init__(self) -> None:
@@ -118,7 +119,12 @@ class Writer:
         if self.root is None:
             return self
         pid = os.getpid()
-        changed = {"pid": pid, "pid_start": process_start(pid), "main": False, "sibling_of": self.sidecar["writer"]}
+        changed = {
+            "pid": pid,
+            "pid_start": process_start(pid),
+            "main": False,
+            "sibling_of": self.sidecar["writer"],
+        }
         return open_writer(self.root, {**self.sidecar, **changed}, self.max_bytes)
 
 
