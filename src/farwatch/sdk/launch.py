@@ -325,11 +325,10 @@ def _group(environ: Mapping[str, str]) -> str | None:
     return f"{name}-{array}" if name else array
 
 
-def _seed(key: str, environ: Mapping[str, str], argv: list[str]) -> str | None:
-    """What a restart of this launch has in common with its first start: elastic restarts and requeued Slurm
-    jobs."""
-    if key.startswith("run:"):
-        return None  # the id is given
+def _seed(rank: int, key: str, environ: Mapping[str, str], argv: list[str]) -> str | None:
+    """What a restart of this launch has in common with its first start: elastic restarts and requeued jobs."""
+    if rank != 0 or key.startswith("run:"):
+        return None  # only rank 0 makes a run; or the id is given
     if environ.get("SLURM_JOB_ID"):
         return _slurm_seed(environ, argv, key if key.startswith("launcher:") else _launcher_key(environ))
     return f"{key}:{_fingerprint(argv)}" if "TORCHELASTIC_RESTART_COUNT" in environ else None
