@@ -51,7 +51,9 @@ class ClonedReader:
                 break
         source.close()
         clone = cls(folder, new_writer_id(), source.number, source.crc)
-        folder.write_note(CLONE, {"writer": clone.writer_id, "start": clone.start, "start_crc": clone.start_crc})
+        folder.write_note(
+            CLONE, {"writer": clone.writer_id, "start": clone.start, "start_crc": clone.start_crc}
+        )
         return clone
 
     @classmethod
@@ -59,7 +61,12 @@ class ClonedReader:
         """The clone that an earlier agent began, if there is one."""
         told = folder.read_note(CLONE)
         writer, start, crc = told.get("writer"), told.get("start"), told.get("start_crc")
-        if not (isinstance(writer, str) and is_writer_id(writer) and isinstance(start, int) and isinstance(crc, int)):
+        if not (
+            isinstance(writer, str)
+            and is_writer_id(writer)
+            and isinstance(start, int)
+            and isinstance(crc, int)
+        ):
             return None
         return cls(folder, writer, start, crc)
 
@@ -75,6 +82,14 @@ class ClonedReader:
     def named(self) -> list[str]:
         return self._source.named
 
+    @property
+    def reached(self) -> bool:
+        return True
+
+    def journal_number(self, number: int) -> int:
+        """Of a record that the server knows as `number`, the number in the journal."""
+        return self.start + max(0, number - len(self._prelude))
+
     def close(self) -> None:
         self._source.close()
 
@@ -89,9 +104,13 @@ class ClonedReader:
             if batch is None:
                 break
         if (self.number, self.crc) != (expected, crc):
-            raise ForkError(f"the server has another history of this writer before record {expected}", expected=expected)
+            raise ForkError(
+                f"the server has another history of this writer before record {expected}", expected=expected
+            )
 
-    def cut(self, max_bytes: int, *, now_us: int, ended: bool = False, max_records: int = 1 << 30) -> Batch | None:
+    def cut(
+        self, max_bytes: int, *, now_us: int, ended: bool = False, max_records: int = 1 << 30
+    ) -> Batch | None:
         if self.number < len(self._prelude):
             payloads = self._prelude[self.number : self.number + max_records]
             return self._frame(payloads, flags=0)
@@ -116,7 +135,9 @@ class ClonedReader:
             framed, self.crc = frame(payload, self.crc)
             parts.append(framed)
         self.number += len(payloads)
-        return Batch(self.writer_id, first, len(payloads), before, self.crc, b"".join([*parts, behind]), flags)
+        return Batch(
+            self.writer_id, first, len(payloads), before, self.crc, b"".join([*parts, behind]), flags
+        )
 
     def _rewind(self) -> None:
         self.number, self.crc = 0, first_seed(self.writer_id)

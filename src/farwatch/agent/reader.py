@@ -111,6 +111,15 @@ class Reader:
     def __post_init__(self) -> None:
         self.crc = first_seed(self.folder.writer_id)
 
+    @property
+    def reached(self) -> bool:
+        """Whether the mark of the last `seek` was found here; else the server has more, perhaps another copy's."""
+        return self._target is None
+
+    def journal_number(self, number: int) -> int:
+        """Of a record that the server knows as `number`, the number in the journal: the same."""
+        return number
+
     def close(self) -> None:
         """Let go of the open segment; may be called twice, and reading may go on."""
         if self._descriptor >= 0:
@@ -143,7 +152,9 @@ class Reader:
         self._target = (expected, crc)
         self._reach_target(now_us=0, ended=True)
 
-    def cut(self, max_bytes: int, *, now_us: int, ended: bool = False, max_records: int = 1 << 30) -> Batch | None:
+    def cut(
+        self, max_bytes: int, *, now_us: int, ended: bool = False, max_records: int = 1 << 30
+    ) -> Batch | None:
         """The next batch, of at most `max_bytes` if it has more than one record; None if nothing is there (yet).
 
         `now_us`: any forward-moving clock. `ended`: the writer will write no more, so what is not whole never will be.
@@ -269,9 +280,13 @@ class Reader:
         number, crc = self.number, self.crc
         self._enter(header)
         if header.first_record > number:
-            return self._gap(number, header.first_record - number, crc, header.seed, "no longer kept by the sender")
+            return self._gap(
+                number, header.first_record - number, crc, header.seed, "no longer kept by the sender"
+            )
         if header.seed != crc:
-            raise ForkError(f"the server has another history of this writer before record {number}", expected=number)
+            raise ForkError(
+                f"the server has another history of this writer before record {number}", expected=number
+            )
         return None
 
     def _read(self, max_bytes: int, max_records: int) -> tuple[bytes, _Walk]:
@@ -363,7 +378,9 @@ class Reader:
             return True
         self._enter(following)
         self._bad_since_us = None
-        return self._gap(number, following.first_record - number, crc, following.seed, "damaged in the journal")
+        return self._gap(
+            number, following.first_record - number, crc, following.seed, "damaged in the journal"
+        )
 
     def _patient(self, now_us: int, ended: bool) -> bool:
         """Whether what looks bad has looked so for long enough to be believed."""
@@ -415,4 +432,3 @@ def records_of(batch: Batch) -> Iterator[Record]:
             return
         yield Record(number, bytes(view[offset + 8 : end]))
         offset, number = following, number + 1
-

@@ -35,7 +35,9 @@ Connect = Callable[[], Transport | None]
 MAX_BYTES = 1 << 20
 PER_TURN = 4  # batches of one journal before the next one has its turn
 NOTE_US = 250_000
-ASIDE_ONE_BY_ONE = 8  # after so many refusals in a row whole batches are set aside: the server refuses everything
+ASIDE_ONE_BY_ONE = (
+    8  # after so many refusals in a row whole batches are set aside: the server refuses everything
+)
 BLOCKED_S = 60.0
 LOG = logging.getLogger("farwatch.agent")
 
@@ -73,7 +75,6 @@ class Shipment:
     refusals: int = 0
     gap_mark: tuple[int, int] | None = None
     pending: Batch | None = None
-    confirmed: int | None = None
     noted: tuple[int, int, bool] | None = None
     noted_us: int = 0
 
@@ -113,7 +114,9 @@ class Shipper:
     network's become waits, the server's become what it asked for, a journal's own concern that journal only.
     """
 
-    def __init__(self, connect: Connect, clock: Clock, *, agent_id: str, host: str = "", version: str = "") -> None:
+    def __init__(
+        self, connect: Connect, clock: Clock, *, agent_id: str, host: str = "", version: str = ""
+    ) -> None:
         self._connect = connect
         self._clock = clock
         self._agent_id = agent_id
@@ -209,8 +212,13 @@ class Shipper:
             # Read before cutting: an end that is noticed in between leaves one more look.
             ended = s.ended
             if s.pending is None:
-                s.pending = s.reader.cut(MAX_BYTES, now_us=self._clock.mono_us(), ended=ended, max_records=s.max_records)
+                s.pending = s.reader.cut(
+                    MAX_BYTES, now_us=self._clock.mono_us(), ended=ended, max_records=s.max_records
+                )
             if s.pending is None:
+                if s.alive and not ended and not s.reader.reached:
+                    # The writer lives and every record it ever wrote is here: only a twin can have sent more.
+                    raise ForkError("the server has more records of this writer than it wrote")
                 s.caught_up = True
                 s.complete = ended and s.files_known and not s.files_behind
                 if s.complete:
@@ -254,7 +262,8 @@ class Shipper:
             raise ContactError("the server did not say which record it expects", status=200)
         s.pending = None
         s.reader.seek(expected, crc)
-        s.acknowledged = s.confirmed = expected
+        if s.reader.reached:
+            s.acknowledged = expected
 
     def _send(self, s: Shipment, batch: Batch) -> None:
         data, encoding = pack(batch.encode())
@@ -274,7 +283,7 @@ class Shipper:
         if not batch.flags & FLAG_GAP:
             s.refusals = 0
         s.max_records = min(s.max_records * 2, 1 << 30)
-        s.acknowledged = s.confirmed = batch.first + batch.count
+        s.acknowledged = batch.first + batch.count
         epoch = str(answer.get("epoch", s.epoch))
         if answer.get("expected") != s.acknowledged or epoch != s.epoch:
             s.registered = False  # restored, or ahead of us: ask where it stands
@@ -292,11 +301,15 @@ class Shipper:
         s.folder.write_aside(name, batch.encode())
         reason = {"first": batch.first, "count": batch.count, "code": error.code, "reason": str(error)}
         s.folder.write_aside(name + ".json", json.dumps(reason).encode())
-        LOG.warning("journal %s: %d records from %d set aside: %s", s.writer_id, batch.count, batch.first, error)
+        LOG.warning(
+            "journal %s: %d records from %d set aside: %s", s.writer_id, batch.count, batch.first, error
+        )
         s.refusals += 1
         s.set_aside += batch.count
         told = f"refused and set aside: {error.message}".encode()[:1000]
-        s.pending = Batch(batch.writer_id, batch.first, batch.count, batch.crc_before, batch.crc_after, told, FLAG_GAP)
+        s.pending = Batch(
+            batch.writer_id, batch.first, batch.count, batch.crc_before, batch.crc_after, told, FLAG_GAP
+        )
 
     # --- trouble
 
@@ -331,19 +344,13 @@ class Shipper:
     def _fork(self, s: Shipment, error: ForkError) -> None:
         """Two copies send under one id: go on as a writer of our own."""
         LOG.warning("journal %s: %s; going on under a new writer id", s.writer_id, error)
-        if isinstance(s.reader, ClonedReader):
-            s.acknowledged = s.reader.start
         s.reader.close()
-        known = min(s.acknowledged, self._own_records(s))
+        known = s.reader.start if isinstance(s.reader, ClonedReader) else s.acknowledged
         s.reader = ClonedReader.make(s.folder, known)
         s.registered = False
         s.pending = None
         s.acknowledged = 0
         s.backoff.failed(self._clock.mono_us())
-
-    def _own_records(self, s: Shipment) -> int:
-        """How far the server had acknowledged this copy before it met the other one's records."""
-        return s.confirmed if s.confirmed is not None else _whole(s.folder.answer().get("expected"))
 
     def _saw_epoch(self, epoch: object) -> None:
         """After a restore every journal is offered again, those that were complete too."""
@@ -416,7 +423,7 @@ class Shipper:
         note |= {
             "server_id": s.server_id,
             "address": self._transport.address if self._transport is not None else None,
-            "expected": s.acknowledged,
+            "expected": s.reader.journal_number(s.acknowledged),
             "files_behind": s.files_behind if s.files_known else max(1, s.files_behind),
             "complete": s.complete,
             "set_aside": s.set_aside,
