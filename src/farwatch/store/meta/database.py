@@ -66,6 +66,7 @@ class Meta:
         self._project_nos: dict[str, dict[int, int]] = {}  # project -> number -> no
         self._writers: OrderedDict[str, WriterRow] = OrderedDict()
         self._details: OrderedDict[int, DetailRow] = OrderedDict()
+        self._detail_versions: dict[int, int] = {}  # how often details have changed since the start
         self._layouts: dict[int, list[str]] = {}
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._closed = False
@@ -149,7 +150,9 @@ class Meta:
                     try:
                         with connection.begin_nested():
                             result = task.change(Writes(connection, self, mine))
-                    except Exception as error:  # the change's own trouble: told to its caller, and to nobody else
+                    except (
+                        Exception
+                    ) as error:  # the change's own trouble: told to its caller, and to nobody else
                         task.future.set_exception(error)
                         continue
                     pending = mine
@@ -181,6 +184,7 @@ class Meta:
             for writer_id, writer in pending.writers.items():
                 _keep(self._writers, writer_id, writer, WRITERS_KEPT)
             for no, detail in pending.details.items():
+                self._detail_versions[no] = self._detail_versions.get(no, 0) + 1
                 _keep(self._details, no, detail, DETAILS_KEPT)
 
     # --- reading
@@ -233,6 +237,10 @@ class Meta:
         found = self._cached(self._details, run_no, lambda reads: reads.detail(run_no), DETAILS_KEPT)
         return found if found is not None else DetailRow(run_no, {}, {}, [], {}, [], "", None)
 
+    def detail_version(self, run_no: int) -> int:
+        """A number that grows whenever a run's details change."""
+        return self._detail_versions.get(run_no, 0)
+
     def layout(self, no: int) -> list[str]:
         """The names of a summary's rows."""
         names = self._layouts.get(no)
@@ -271,18 +279,26 @@ def _engine(url: str | Path, *, write: bool) -> Engine:
     text = str(url)
     address = make_url(text if "://" in text else f"sqlite:///{Path(text).absolute()}")
     if address.get_backend_name() != "sqlite":
-        return create_engine(address, pool_pre_ping=True, pool_size=1 if write else READERS, max_overflow=0 if write else 16)
+        return create_engine(
+            address, pool_pre_ping=True, pool_size=1 if write else READERS, max_overflow=0 if write else 16
+        )
     if write:
         engine = create_engine(address, poolclass=NullPool)
     else:
-        engine = create_engine(address, pool_size=READERS, max_overflow=16, connect_args={"check_same_thread": False})
+        engine = create_engine(
+            address, pool_size=READERS, max_overflow=16, connect_args={"check_same_thread": False}
+        )
 
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, _: object) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves; the module's own rules open transactions too late
+        connection.isolation_level = (
+            None  # we say BEGIN ourselves; the module's own rules open transactions too late
+        )
         connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
         if write:
-            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")  # cannot be switched on later without a full VACUUM
+            connection.execute(
+                "PRAGMA auto_vacuum=INCREMENTAL"
+            )  # cannot be switched on later without a full VACUUM
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA secure_delete=FAST")

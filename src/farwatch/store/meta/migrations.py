@@ -52,9 +52,15 @@ def _version(engine: Engine) -> int | None:
     with engine.connect() as connection, connection.begin():
         names = inspect(connection).get_table_names()
         if schema_version.name in names:
-            return connection.execute(select(schema_version.c.version).order_by(schema_version.c.version.desc())).scalars().first()
+            return (
+                connection.execute(select(schema_version.c.version).order_by(schema_version.c.version.desc()))
+                .scalars()
+                .first()
+            )
     if set(names) & set(tables.tables):
-        raise DataError("a database with tables of these names that is not Farwatch's", hint="name another database")
+        raise DataError(
+            "a database with tables of these names that is not Farwatch's", hint="name another database"
+        )
     return None
 
 

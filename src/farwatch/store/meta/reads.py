@@ -43,22 +43,34 @@ class Reads:
     def writers_of(self, run_no: int) -> list[WriterRow]:
         """All writers of a run, oldest first."""
         table = tables.writer
-        return [WriterRow.read(row) for row in self._connection.execute(select(table).where(table.c.run_no == run_no).order_by(table.c.no))]
+        return [
+            WriterRow.read(row)
+            for row in self._connection.execute(
+                select(table).where(table.c.run_no == run_no).order_by(table.c.no)
+            )
+        ]
 
     def writers_at(self, rendezvous: str, rank: int) -> list[WriterRow]:
         """Main writers of a rank that met under a key, oldest first."""
         table = tables.writer
-        query = select(table).where(table.c.rendezvous == rendezvous, table.c.rank == rank, table.c.role == "main")
+        query = select(table).where(
+            table.c.rendezvous == rendezvous, table.c.rank == rank, table.c.role == "main"
+        )
         return [WriterRow.read(row) for row in self._connection.execute(query.order_by(table.c.no))]
 
     def living_writers(self) -> list[WriterRow]:
         """Writers that have not ended."""
         table = tables.writer
-        return [WriterRow.read(row) for row in self._connection.execute(select(table).where(table.c.ended_ms.is_(None)))]
+        return [
+            WriterRow.read(row)
+            for row in self._connection.execute(select(table).where(table.c.ended_ms.is_(None)))
+        ]
 
     def detail(self, run_no: int) -> DetailRow | None:
         """Config and other large things of a run."""
-        found = self._connection.execute(select(tables.detail).where(tables.detail.c.run_no == run_no)).first()
+        found = self._connection.execute(
+            select(tables.detail).where(tables.detail.c.run_no == run_no)
+        ).first()
         return None if found is None else DetailRow.read(found)
 
     def configs(self, run_nos: Sequence[int]) -> Iterator[tuple[int, dict[str, Any], dict[str, Any]]]:
@@ -66,7 +78,9 @@ class Reads:
         table = tables.detail
         for start in range(0, len(run_nos), CHUNK):
             part = run_nos[start : start + CHUNK]
-            query = select(table.c.run_no, table.c.config_json, table.c.given_json).where(table.c.run_no.in_(part))
+            query = select(table.c.run_no, table.c.config_json, table.c.given_json).where(
+                table.c.run_no.in_(part)
+            )
             for no, config, given in self._connection.execute(query):
                 yield no, json.loads(config), json.loads(given)
 
@@ -79,15 +93,30 @@ class Reads:
     def layout(self, no: int) -> list[str]:
         """The names of a summary's rows."""
         table = tables.layout
-        return json.loads(self._connection.execute(select(table.c.names_json).where(table.c.no == no)).scalar_one())
+        return json.loads(
+            self._connection.execute(select(table.c.names_json).where(table.c.no == no)).scalar_one()
+        )
 
     def summaries(self, run_nos: Sequence[int]) -> Iterator[tuple[int, int, bytes]]:
         """(run, layout, body) of some runs; runs without any are left out."""
         table = tables.summary
         for start in range(0, len(run_nos), CHUNK):
-            query = select(table.c.run_no, table.c.layout, table.c.body).where(table.c.run_no.in_(run_nos[start : start + CHUNK]))
+            query = select(table.c.run_no, table.c.layout, table.c.body).where(
+                table.c.run_no.in_(run_nos[start : start + CHUNK])
+            )
             for row in self._connection.execute(query):
                 yield row[0], row[1], row[2]
+
+    def layouts_of(self, run_nos: Sequence[int]) -> list[int]:
+        """The layouts that summaries of some runs have."""
+        table = tables.summary
+        found: set[int] = set()
+        for start in range(0, len(run_nos), CHUNK):
+            query = (
+                select(table.c.layout).where(table.c.run_no.in_(run_nos[start : start + CHUNK])).distinct()
+            )
+            found.update(self._connection.execute(query).scalars())
+        return sorted(found)
 
     # --- console, media, files
 
@@ -114,7 +143,13 @@ class Reads:
         """What points that are no numbers a run has, by name."""
         table = tables.media
         query = (
-            select(table.c.name, func.max(table.c.type), func.count(), func.min(table.c.step), func.max(table.c.step))
+            select(
+                table.c.name,
+                func.max(table.c.type),
+                func.count(),
+                func.min(table.c.step),
+                func.max(table.c.step),
+            )
             .where(table.c.run_no == run_no)
             .group_by(table.c.name)
             .order_by(table.c.name)
@@ -135,13 +170,21 @@ class Reads:
         if step_max is not None:
             where.append(table.c.step <= step_max)
         query = (
-            select(table, spool.c.sha256, spool.c.size.label("blob_size"), spool.c.media_type.label("blob_type"))
-            .select_from(table.outerjoin(spool, and_(spool.c.writer_no == table.c.writer_no, spool.c.name == table.c.spool)))
+            select(
+                table, spool.c.sha256, spool.c.size.label("blob_size"), spool.c.media_type.label("blob_type")
+            )
+            .select_from(
+                table.outerjoin(
+                    spool, and_(spool.c.writer_no == table.c.writer_no, spool.c.name == table.c.spool)
+                )
+            )
             .where(*where)
             .order_by(table.c.step.desc(), table.c.no.desc())
             .limit(limit)
         )
-        return sorted(self._connection.execute(query).all(), key=lambda row: (row.name, row.step or 0, row.no))
+        return sorted(
+            self._connection.execute(query).all(), key=lambda row: (row.name, row.step or 0, row.no)
+        )
 
     def files(self, run_no: int, path: str | None = None) -> list[Row[Any]]:
         """Files of a run by path, each with `sha256`, which is None until it has come, and `blob_size`."""
@@ -150,8 +193,14 @@ class Reads:
         if path is not None:
             where.append(table.c.path == path)
         query = (
-            select(table, spool.c.sha256, spool.c.size.label("blob_size"), spool.c.media_type.label("blob_type"))
-            .select_from(table.outerjoin(spool, and_(spool.c.writer_no == table.c.writer_no, spool.c.name == table.c.spool)))
+            select(
+                table, spool.c.sha256, spool.c.size.label("blob_size"), spool.c.media_type.label("blob_type")
+            )
+            .select_from(
+                table.outerjoin(
+                    spool, and_(spool.c.writer_no == table.c.writer_no, spool.c.name == table.c.spool)
+                )
+            )
             .where(*where)
             .order_by(table.c.path)
         )
@@ -160,22 +209,31 @@ class Reads:
     def missing_spool(self, *, writer_no: int | None = None, run_no: int | None = None) -> list[str]:
         """Names of files that records name and that have not come."""
         table = tables.spool
-        where = [table.c.wanted.is_(True), table.c.sha256.is_(None)]
+        where: list[ColumnElement[bool]] = [table.c.wanted.is_(True), table.c.sha256.is_(None)]
         if writer_no is not None:
             where.append(table.c.writer_no == writer_no)
         if run_no is not None:
             where.append(table.c.run_no == run_no)
-        return list(self._connection.execute(select(table.c.name).where(*where).order_by(table.c.name)).scalars())
+        return list(
+            self._connection.execute(select(table.c.name).where(*where).order_by(table.c.name)).scalars()
+        )
 
     def blob_used(self, sha256: str) -> bool:
         """Whether any run still refers to a blob."""
         table = tables.spool
-        return self._connection.execute(select(table.c.name).where(table.c.sha256 == sha256).limit(1)).first() is not None
+        return (
+            self._connection.execute(select(table.c.name).where(table.c.sha256 == sha256).limit(1)).first()
+            is not None
+        )
 
     def runs_with_blob(self, sha256: str) -> list[int]:
         """Row numbers of the runs that refer to a blob: who may read one of them may read it."""
         table = tables.spool
-        return list(self._connection.execute(select(table.c.run_no).where(table.c.sha256 == sha256).distinct()).scalars())
+        return list(
+            self._connection.execute(
+                select(table.c.run_no).where(table.c.sha256 == sha256).distinct()
+            ).scalars()
+        )
 
     def gaps(self, run_no: int) -> list[dict[str, Any]]:
         """Records that are gone for good."""
@@ -204,5 +262,6 @@ class Reads:
             query = query.where(table.c.object == object_)
         found = self._connection.execute(query.order_by(table.c.no.desc()).limit(limit))
         return [
-            {"at_ms": row[0], "actor": row[1], "action": row[2], "object": row[3], **json.loads(row[4])} for row in found
+            {"at_ms": row[0], "actor": row[1], "action": row[2], "object": row[3], **json.loads(row[4])}
+            for row in found
         ]

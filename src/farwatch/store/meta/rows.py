@@ -23,7 +23,15 @@ def dump(value: Any) -> str:
 def spell_nonfinite(value: Any) -> Any:
     """A copy of a JSON value in which non-finite numbers are texts."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+        return (
+            value
+            if math.isfinite(value)
+            else "NaN"
+            if value != value
+            else "Infinity"
+            if value > 0
+            else "-Infinity"
+        )
     if isinstance(value, dict):
         return {key: spell_nonfinite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -45,7 +53,9 @@ class Row:
     def changes(self, old: Self) -> dict[str, Any]:
         """The columns in which this row differs from `old`."""
         return {
-            self._column(name): self._store(name) for name in self._fields() if getattr(self, name) != getattr(old, name)
+            self._column(name): self._store(name)
+            for name in self._fields()
+            if getattr(self, name) != getattr(old, name)
         }
 
     @classmethod

@@ -28,7 +28,9 @@ project = Table(
     tables,
     Column("name", Text, primary_key=True),
     Column("created_ms", BigInteger, nullable=False),
-    Column("runs_made", Integer, nullable=False, default=0),  # the number of the newest run, never given twice
+    Column(
+        "runs_made", Integer, nullable=False, default=0
+    ),  # the number of the newest run, never given twice
     Column("main_metric", Text),
 )
 
@@ -43,7 +45,9 @@ run = Table(
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False, default=""),
-    Column("ends_as", Text),  # the state that a goodbye or a death has named, while something of the run is still on its way
+    Column(
+        "ends_as", Text
+    ),  # the state that a goodbye or a death has named, while something of the run is still on its way
     Column("ends_reason", Text, nullable=False, default=""),
     Column("created_ms", BigInteger, nullable=False),
     Column("modified_ms", BigInteger, nullable=False),
@@ -110,7 +114,9 @@ writer = Table(
     Column("ended_ms", BigInteger),
     Column("ending", Text),  # goodbye, gone or lost
     Column("last_ms", BigInteger, nullable=False),  # time of the newest record, by the writer's clock
-    Column("applied", BigInteger, nullable=False, default=-1),  # number of the last record whose changes are in this database
+    Column(
+        "applied", BigInteger, nullable=False, default=-1
+    ),  # number of the last record whose changes are in this database
     Column("console_base", BigInteger),
     Column("console_next", BigInteger, nullable=False, default=0),
     Column("meter_json", Text),

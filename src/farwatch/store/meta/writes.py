@@ -2,7 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
@@ -30,7 +31,9 @@ class Pending:
 
     def fork(self) -> "Pending":
         """A copy for a change that may fail."""
-        return Pending(dict(self.runs), dict(self.writers), dict(self.details), dict(self.run_nos), list(self.after))
+        return Pending(
+            dict(self.runs), dict(self.writers), dict(self.details), dict(self.run_nos), list(self.after)
+        )
 
 
 class Writes(Reads):
@@ -44,6 +47,18 @@ class Writes(Reads):
     def after_commit(self, follow_up: Callable[[], None]) -> None:
         """Call this once the change is committed, in the writing thread; must not raise nor wait."""
         self._pending.after.append(follow_up)
+
+    @contextmanager
+    def attempt_alone(self) -> Iterator[None]:
+        """Undo what is done inside if it raises, and let the rest of the change stand."""
+        before = self._pending.fork()
+        try:
+            with self._connection.begin_nested():
+                yield
+        except BaseException:
+            for field in dataclasses.fields(before):
+                setattr(self._pending, field.name, getattr(before, field.name))
+            raise
 
     # --- runs
 
@@ -75,7 +90,10 @@ class Writes(Reads):
     def _next_number(self, name: str, now_ms: int) -> int:
         project = tables.project
         made = self._connection.execute(
-            update(project).where(project.c.name == name).values(runs_made=project.c.runs_made + 1).returning(project.c.runs_made)
+            update(project)
+            .where(project.c.name == name)
+            .values(runs_made=project.c.runs_made + 1)
+            .returning(project.c.runs_made)
         ).scalar()
         if made is None:
             self._connection.execute(insert(project).values(name=name, created_ms=now_ms, runs_made=1))
@@ -94,7 +112,9 @@ class Writes(Reads):
 
     def pin_main_metric(self, project: str, name: str | None) -> None:
         """Choose the main metric of a project's runs."""
-        self._connection.execute(update(tables.project).where(tables.project.c.name == project).values(main_metric=name))
+        self._connection.execute(
+            update(tables.project).where(tables.project.c.name == project).values(main_metric=name)
+        )
 
     def detail(self, run_no: int) -> DetailRow:
         """Config and other large things of a run."""
@@ -133,7 +153,9 @@ class Writes(Reads):
         assert old is not None, "a writer is added before it is changed"
         changes = row.changes(old)
         if changes:
-            self._connection.execute(update(tables.writer).where(tables.writer.c.no == row.no).values(changes))
+            self._connection.execute(
+                update(tables.writer).where(tables.writer.c.no == row.no).values(changes)
+            )
             self._pending.writers[row.id] = row
         return row
 
@@ -182,7 +204,9 @@ class Writes(Reads):
 
     def put_summary(self, run_no: int, names: list[str], body: bytes) -> None:
         """Store the summary of a run: `body` has one row of numbers per name."""
-        self._upsert(tables.summary, [{"run_no": run_no, "layout": self._layout(names), "body": body}], ["run_no"])
+        self._upsert(
+            tables.summary, [{"run_no": run_no, "layout": self._layout(names), "body": body}], ["run_no"]
+        )
 
     def _layout(self, names: list[str]) -> int:
         text = dump(names)
@@ -204,7 +228,9 @@ class Writes(Reads):
     def delete_files(self, run_no: int, paths: list[str]) -> int:
         """Forget files; returns how many there were."""
         table = tables.file
-        return self._connection.execute(delete(table).where(table.c.run_no == run_no, table.c.path.in_(paths))).rowcount
+        return self._connection.execute(
+            delete(table).where(table.c.run_no == run_no, table.c.path.in_(paths))
+        ).rowcount
 
     def purge_run(self, run_no: int) -> None:
         """Forget everything of a run but that it was."""
@@ -220,9 +246,17 @@ class Writes(Reads):
         """Store a value by key."""
         self._upsert(tables.key_value, [{"key": key, "value_json": dump(value)}], ["key"])
 
-    def add_audit(self, at_ms: int, actor: str, action: str, object_: str, body: dict[str, Any] | None = None) -> None:
+    def add_audit(
+        self, at_ms: int, actor: str, action: str, object_: str, body: dict[str, Any] | None = None
+    ) -> None:
         """Note who did what."""
-        row = {"at_ms": at_ms, "actor": actor, "action": action, "object": object_, "body_json": dump(body or {})}
+        row = {
+            "at_ms": at_ms,
+            "actor": actor,
+            "action": action,
+            "object": object_,
+            "body_json": dump(body or {}),
+        }
         self._connection.execute(insert(tables.audit).values(row))
 
     def _upsert(self, table: Table, rows: list[dict[str, Any]], key: list[str]) -> None:

@@ -1,0 +1,167 @@
+"""Signs of life: which runs live, which have died, which have not been heard of.
+
+Agents say every few seconds which of their processes live and how a dead one died. Silence is measured on this server's monotonic
+clock, and begins at its own start at the earliest, so that a restart of the server changes no state. Lost is never final.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from farwatch.clock import Clock
+from farwatch.errors import UsageError
+from farwatch.service import states
+from farwatch.service.runs import Runs
+from farwatch.service.sidecar import text
+from farwatch.settings import Settings
+from farwatch.store.meta import Meta, RunRow, WriterRow, Writes
+from farwatch.wire.ids import is_writer_id
+from farwatch.wire.states import State
+
+WRITERS_MAX = 10_000
+HTTP_LOST_S = 3_600.0  # a run fed by hand has no agent that beats; it may well log once an hour
+PURGE_US = 600_000_000
+UNTOUCHED = frozenset({State.QUEUED, State.LOST})
+
+
+class Hub(Protocol):
+    """Who is told that a run's row has changed."""
+
+    def touch(self, run_id: str) -> None: ...
+
+
+class Liveness:
+    """Decides about life. *Threads*: `beat` by any; `tick` by one, once a second."""
+
+    def __init__(self, meta: Meta, runs: Runs, hub: Hub, settings: Settings, clock: Clock) -> None:
+        self._meta = meta
+        self._runs = runs
+        self._hub = hub
+        self._settings = settings
+        self._clock = clock
+        self._started_us = clock.mono_us()
+        self._purged_us = clock.mono_us()
+        self._ticking = threading.Lock()
+        runs.on_change = hub.touch
+
+    # --- what agents say
+
+    def beat(self, agent_id: str, body: Mapping[str, Any], actor: str) -> dict[str, Any]:
+        """Take what an agent says of its writers; answers with what this server has of them.
+
+        Unknown writers are left out of the answer: the agent registers them. Raises `UsageError` for a body that is none.
+        """
+        told = body.get("writers")
+        if not isinstance(told, Mapping) or len(told) > WRITERS_MAX:
+            raise UsageError(f"a beat has `writers`: an object with at most {WRITERS_MAX} entries")
+        changed: set[str] = set()
+        answer: dict[str, Any] = {}
+        for writer_id, said in told.items():
+            row = self._meta.writer(writer_id) if is_writer_id(writer_id) else None
+            if row is None or not isinstance(said, Mapping):
+                continue
+            self._hear(agent_id, row, said, changed)
+            known = self._runs.store.writer(writer_id)
+            if known is not None:
+                answer[writer_id] = {"expected": known[1].expected}
+        for run_id in changed:
+            self._hub.touch(run_id)
+        return {"epoch": self._runs.store.epoch, "writers": answer}
+
+    def _hear(self, agent_id: str, row: WriterRow, said: Mapping[str, Any], changed: set[str]) -> None:
+        run = self._meta.run(row.run_no)
+        if run is None or run.purged:
+            return
+        alive = said.get("alive") is not False
+        self._runs.activity.contact(run, row.id, alive=alive)
+        behind = {key: _count(said.get(key)) for key in ("records_behind", "bytes_behind", "set_aside")}
+        news = replace(row, agent=text(agent_id, 200), **behind)  # type: ignore[arg-type]
+        if not alive and row.ended_ms is None and row.cause is None:
+            cause = said.get("cause")
+            news = replace(news, cause=dict(cause) if isinstance(cause, Mapping) else {})
+        decides = row.rank == 0 and row.role in states.DECIDING
+        wakes = alive and decides and run.state == State.LOST and row.ended_ms is None
+        dies = not alive and row.ended_ms is None and (not behind["records_behind"] or row.cause is None)
+        if news.changes(row) or wakes or dies:
+            self._meta.write(lambda writes: self._apply(writes, row.id, news, alive), durable=False)
+            changed.add(run.id)
+
+    def _apply(self, writes: Writes, writer_id: str, news: WriterRow, alive: bool) -> None:
+        row = writes.writer(writer_id)
+        assert row is not None
+        row = replace(
+            row, agent=news.agent, records_behind=news.records_behind, bytes_behind=news.bytes_behind, set_aside=news.set_aside,
+            cause=row.cause if row.cause is not None else news.cause,
+        )  # fmt: skip
+        row = writes.put_writer(row)
+        if alive:
+            self._runs.speaks(writes, writer_id)
+        elif row.ended_ms is None:
+            self._gone(writes, row)
+
+    def _gone(self, writes: Writes, row: WriterRow) -> None:
+        """A process is gone without a goodbye that has come: the records that its agent still has may hold one."""
+        now_ms = self._clock.wall_us() // 1000
+        if row.records_behind:
+            run = writes.run(row.run_no)
+            decides = row.rank == 0 and row.role in states.DECIDING
+            if run is not None and decides and not run.final and not self._others_live(writes, row):
+                noun = "record" if row.records_behind == 1 else "records"
+                writes.put_run(
+                    replace(run, state=State.FINISHING, reason=f"waiting for {row.records_behind:,} {noun}")
+                )
+            return
+        state, reason = states.end_of_death(row.cause)
+        states.end_writer(writes, row, "gone", state, reason, now_ms)
+        if row.rank == 0 and row.role in states.DECIDING:
+            states.settle(writes, row.run_no, now_ms)
+
+    def _others_live(self, writes: Writes, row: WriterRow) -> bool:
+        return any(
+            other.id != row.id and other.rank == 0 and other.attempt == row.attempt and other.role in states.DECIDING
+            and other.ended_ms is None and other.cause is None
+            for other in writes.writers_of(row.run_no)
+        )  # fmt: skip
+
+    # --- what silence says
+
+    def tick(self) -> None:
+        """Look for runs that have not been heard of, write live numbers now and then, drop what was deleted long ago."""
+        if not self._ticking.acquire(blocking=False):
+            return
+        try:
+            for run in self._meta.runs_of(None):
+                if not run.final and not run.purged and run.state not in UNTOUCHED:
+                    self._listen(run)
+            self._runs.flush(all_runs=False)
+            if self._clock.mono_us() - self._purged_us > PURGE_US:
+                self._purged_us = self._clock.mono_us()
+                for run_id in self._runs.purge_deleted():
+                    self._hub.touch(run_id)
+        finally:
+            self._ticking.release()
+
+    def _listen(self, run: RunRow) -> None:
+        limit_s = HTTP_LOST_S if run.role == "http" else self._settings.lost_s
+        heard_us = self._runs.activity.heard_us(run.no)
+        if self._clock.mono_us() - max(heard_us, self._started_us) < limit_s * 1e6:
+            return
+        self._meta.write(lambda writes: self._lose(writes, run.no), durable=False)
+        self._hub.touch(run.id)
+
+    def _lose(self, writes: Writes, run_no: int) -> None:
+        run = writes.run(run_no)
+        if run is None or run.final or run.state in UNTOUCHED:
+            return
+        if run.ends_as is not None:  # a goodbye has come, files have not, and nobody is left to send them
+            states.settle(writes, run_no, self._clock.wall_us() // 1000, wait_for_files=False)
+            return
+        contact = self._runs.activity.overlay(run).contact_ms
+        when = datetime.fromtimestamp(contact / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        writes.put_run(replace(run, state=State.LOST, reason=f"no contact since {when}", contact_ms=contact))
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 62 else 0

@@ -1,0 +1,109 @@
+"""How a run's state follows from what its writers and their agents say.
+
+Only processes of rank 0 decide: the one that began the attempt, and its peers in the same attempt while they live. Forked workers and
+system writers never do.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from farwatch.store.meta import RunRow, WriterRow, Writes
+from farwatch.wire.states import FINAL, State
+
+DECIDING = ("main", "peer", "http")
+WITHOUT_GOODBYE = "ended without goodbye"
+_NAMES = {
+    "finished": State.FINISHED,
+    "failed": State.FAILED,
+    "stopped": State.STOPPED,
+    "preempted": State.PREEMPTED,
+}
+
+
+def end_of_goodbye(body: dict[str, Any]) -> tuple[State, str]:
+    """State and reason that a goodbye record tells."""
+    state = _NAMES.get(str(body.get("state")), State.FINISHED)
+    reason = body.get("reason")
+    return state, reason[:2_000] if isinstance(reason, str) else ""
+
+
+def end_of_death(cause: dict[str, Any] | None) -> tuple[State, str]:
+    """State and reason of a process that is gone without goodbye, from what its agent could see."""
+    cause = cause or {}
+    if cause.get("oom") is True:
+        return State.FAILED, "out of memory"
+    signal = cause.get("signal")
+    if isinstance(signal, int) and not isinstance(signal, bool) and signal > 0:
+        return State.FAILED, f"killed by signal {signal}"
+    code = cause.get("exit_code")
+    if isinstance(code, int) and not isinstance(code, bool):
+        return (
+            (State.FINISHED, "exit code 0, without goodbye")
+            if code == 0
+            else (State.FAILED, f"exit code {code}")
+        )
+    return State.FAILED, WITHOUT_GOODBYE
+
+
+def end_writer(
+    writes: Writes, writer: WriterRow, how: str, state: State, reason: str, ended_ms: int
+) -> WriterRow:
+    """Note that a writer has ended, and how."""
+    cause = {**(writer.cause or {}), "state": state, "reason": reason}
+    return writes.put_writer(
+        replace(writer, ending=how, ended_ms=max(ended_ms, writer.started_ms), cause=cause)
+    )
+
+
+def settle(writes: Writes, run_no: int, now_ms: int, *, wait_for_files: bool = True) -> None:
+    """Bring a run's state in line with its writers, once one of them has ended or a file has come.
+
+    While files that records name are on their way the run is finishing; `wait_for_files=False`: they are given up.
+    """
+    run = writes.run(run_no)
+    if run is None or run.purged:
+        return
+    deciding = [
+        row
+        for row in writes.writers_of(run_no)
+        if row.rank == 0 and row.attempt == run.attempt and row.role in DECIDING
+    ]
+    if not deciding or any(row.ended_ms is None for row in deciding):
+        return
+    told = deciding[0].cause or {}
+    state = State(told.get("state") or State.FAILED)
+    reason = str(told.get("reason") or "")
+    ended_ms = max(row.ended_ms or 0 for row in deciding)
+    missing = len(writes.missing_spool(run_no=run_no))
+    files = f"{missing} file{'s' if missing != 1 else ''}"
+    if missing and wait_for_files:
+        writes.put_run(
+            replace(
+                run,
+                state=State.FINISHING,
+                reason=f"waiting for {files}",
+                ends_as=state,
+                ends_reason=reason,
+                ended_ms=ended_ms,
+            )
+        )
+        return
+    if missing:
+        reason = f"{reason}; {files} never came" if reason else f"{files} never came"
+    end_run(writes, run, state, reason, ended_ms)
+
+
+def end_run(writes: Writes, run: RunRow, state: State, reason: str, ended_ms: int) -> None:
+    """Give a run and its newest attempt a final state."""
+    assert state in FINAL
+    writes.put_run(replace(run, state=state, reason=reason, ends_as=None, ends_reason="", ended_ms=ended_ms))
+    for attempt in writes.attempts(run.no):
+        if attempt.attempt == run.attempt:
+            writes.put_attempt(replace(attempt, state=state, reason=reason, ended_ms=ended_ms))
+
+
+def revive(writes: Writes, run_no: int) -> None:
+    """A lost run that speaks again is running."""
+    run = writes.run(run_no)
+    if run is not None and run.state == State.LOST:
+        writes.put_run(replace(run, state=State.RUNNING, reason="", ended_ms=None))
