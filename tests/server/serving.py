@@ -49,7 +49,7 @@ class Running:
             sys.executable, "-P", "-m", "farwatch.server", "--json", "--port", "0", "--log", "INFO", "--dir", str(self.folder), *self.extra, *extra,
         ]  # fmt: skip
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FARWATCH_")}
-    XX
+        environment["PYTHONPATH"] = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
         with open(self.folder.parent / (self.folder.name + ".log"), "a") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True, cwd="/")
         assert self.process.stdout is not None
@@ -91,17 +91,12 @@ class Running:
         """As `ask`, by another account of this machine where the tests may become one, else through a proxy that lends its uid."""
         if os.geteuid() != 0:
             return self.ask(method, path, headers={**PROXIED, **(headers or {})})
-        program = (
-            "import http.client, json, sys\n"
-            "port, method, path, headers = json.loads(sys.argv[1])\n"
-            "c = http.client.HTTPConnection('127.0.0.1', port, timeout=30)\n"
-            "c.request(method, path, None, headers)\n"
-            "a = c.getresponse()\n"
-            "print(json.dumps([a.status, {n.lower(): v for n, v in a.getheaders()}, a.read().decode('latin-1')]))\n"
-        )
-        said = as_stranger(program, json.dumps([self.port, method, path, dict(headers or {})]))
-        status, answered, body = json.loads(said)
+        status, answered, body = as_stranger(lambda: self._said(method, path, dict(headers or {})))
         return Reply(status, answered, body.encode("latin-1"))
+
+    def _said(self, method: str, path: str, headers: dict[str, str]) -> list[Any]:
+        reply = self.ask(method, path, headers=headers)
+        return [reply.status, reply.headers, reply.body.decode("latin-1")]
 
     def once(self) -> str:
         return str(self.told["url"].rpartition("#once=")[2])
@@ -127,14 +122,27 @@ class Running:
         self.process = None
 
 
-def as_stranger(program: str, *arguments: str) -> str:
-    """Run a Python program as an account that is not the server's; only root can."""
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", program, *arguments], user=STRANGER_UID, group=STRANGER_UID, extra_groups=[], cwd="/",
-        capture_output=True, text=True, timeout=LIMIT_S, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def as_stranger(work: Callable[[], Any]) -> Any:
+    """The JSON result of `work`, done by a child of this process as an account that is not the server's; only root can.
+
+    A fork and not a new program: an interpreter in root's home could not be started by that account.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(STRANGER_UID)
+            os.setuid(STRANGER_UID)
+            os.write(writing, json.dumps(work()).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as told:
+        said = told.read()
+    os.waitpid(child, 0)
+    assert said, "the child failed"
+    return json.loads(said)
 
 
 def until(condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:

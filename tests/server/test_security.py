@@ -12,10 +12,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from serving import LIMIT_S, PROXIED, Running, as_stranger, running, until
+from writing import Feeder
 
 from farwatch.server.app import ENDPOINTS
 from farwatch.server.guard import API
@@ -38,7 +38,9 @@ def run(server: Running) -> str:
 
 
 def path_of(endpoint: Endpoint, run: str) -> str:
-    return API + re.sub(r"\{(\w+)(?::path)?\}", lambda match: {**EXAMPLE, "ref": run}[match[1]], endpoint.path)
+    return API + re.sub(
+        r"\{(\w+)(?::path)?\}", lambda match: {**EXAMPLE, "ref": run}[match[1]], endpoint.path
+    )
 
 
 def titled(endpoint: Endpoint) -> str:
@@ -76,7 +78,11 @@ def test_no_route_answers_another_page_or_name(server: Running, run: str, endpoi
 
 
 def test_foreign_pages_have_changed_nothing(server: Running, run: str) -> None:
-    for method, path in (("DELETE", f"/runs/{run}"), ("PATCH", f"/runs/{run}"), ("POST", f"/runs/{run}/finish")):
+    for method, path in (
+        ("DELETE", f"/runs/{run}"),
+        ("PATCH", f"/runs/{run}"),
+        ("POST", f"/runs/{run}/finish"),
+    ):
         server.api(method, path, {"name": "pwned"}, {"Origin": "http://evil.example"})
 
     row = server.api("GET", f"/runs/{run}").json
@@ -85,7 +91,15 @@ def test_foreign_pages_have_changed_nothing(server: Running, run: str) -> None:
 
 
 def test_another_account_of_the_machine_gets_nothing(server: Running, run: str) -> None:
-    for path in ("/api/v1/runs", f"/api/v1/runs/{run}", "/api/v1/openapi.json", "/api/v1/nothing", "/api/v2/runs", "/", f"/r/{run}"):
+    for path in (
+        "/api/v1/runs",
+        f"/api/v1/runs/{run}",
+        "/api/v1/openapi.json",
+        "/api/v1/nothing",
+        "/api/v2/runs",
+        "/",
+        f"/r/{run}",
+    ):
         assert server.stranger("GET", path).status == 401, path
     reply = server.stranger("GET", "/api/v1/runs", {"Authorization": f"Bearer {server.file['secret']}"})
     assert reply.status == 200  # they cannot know it, but it is what counts
@@ -93,26 +107,34 @@ def test_another_account_of_the_machine_gets_nothing(server: Running, run: str) 
 
 def test_the_owner_needs_nothing_and_the_secret_works_anywhere(server: Running) -> None:
     assert server.api("GET", "/session").json["actor"]["scopes"] == ["admin", "log", "read", "start", "steer"]
-    proxied = server.api("GET", "/session", headers={**PROXIED, "Authorization": f"Bearer {server.file['secret']}"})
+    proxied = server.api(
+        "GET", "/session", headers={**PROXIED, "Authorization": f"Bearer {server.file['secret']}"}
+    )
     assert proxied.json["via"] == "secret"
 
 
 def test_who_sends_and_closes_at_once_is_not_taken_for_root(server: Running) -> None:
     """A closed socket stands in the kernel's table with uid 0, which is the server's own when root runs it."""
-    program = (
-        "import socket, sys\n"
-        "for n in range(40):\n"
-        "    s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))\n"
-        "    body = b'{\"project\": \"stolen\"}'\n"
-        "    s.sendall(b'POST /api/v1/runs HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: %d\\r\\n\\r\\n' % len(body) + body)\n"
-        "    s.shutdown(socket.SHUT_WR) if n % 2 else None\n"
-        "    s.close()\n"
-    )
+
+    def send_and_go() -> int:
+        body = b'{"project": "stolen"}'
+        for number in range(40):
+            sock = socket.create_connection(("127.0.0.1", server.port))
+            sock.sendall(b"POST /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            if number % 2:
+                sock.shutdown(socket.SHUT_WR)
+            sock.close()
+        return 40
+
+    seen = server.log.count("POST /api/v1/runs 401")
     if os.geteuid() == 0:
-        as_stranger(program, str(server.port))
+        as_stranger(send_and_go)
     seen = server.log.count("POST /api/v1/runs 401")
 
-    until(lambda: os.geteuid() != 0 or server.log.count("POST /api/v1/runs 401") >= max(1, seen), "the server has looked at them")
+    until(
+        lambda: os.geteuid() != 0 or server.log.count("POST /api/v1/runs 401") >= max(1, seen),
+        "the server has looked at them",
+    )
 
     assert "stolen" not in [project["name"] for project in server.api("GET", "/projects").json["projects"]]
 
@@ -130,10 +152,24 @@ def test_state_folder_and_secret_are_closed_to_others(server: Running) -> None:
 def test_a_state_folder_that_is_a_link_or_open_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir(mode=0o755)
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    command = [sys.executable, "-m", "farwatch.server", "--json", "--port", "0", "--dir", str(tmp_path / "link")]
+    command = [
+        sys.executable,
+        "-m",
+        "farwatch.server",
+        "--json",
+        "--port",
+        "0",
+        "--dir",
+        str(tmp_path / "link"),
+    ]
 
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        command,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
     )
 
     assert done.returncode == 2 and "link" in done.stderr
@@ -143,10 +179,26 @@ def test_a_state_folder_that_is_a_link_or_open_is_not_used(tmp_path: Path) -> No
 
 
 def test_off_loopback_nothing_starts_without_an_administrator(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "farwatch.server", "--json", "--port", "0", "--host", "0.0.0.0", "--dir", str(tmp_path / "s")]
+    command = [
+        sys.executable,
+        "-m",
+        "farwatch.server",
+        "--json",
+        "--port",
+        "0",
+        "--host",
+        "0.0.0.0",
+        "--dir",
+        str(tmp_path / "s"),
+    ]
 
     done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        command,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
     )
 
     assert done.returncode == 2 and "administrator" in done.stderr and done.stdout == ""
@@ -160,7 +212,9 @@ def test_proof_is_bound_to_nonce_and_port(server: Running) -> None:
     nonce = "0f" * 16
     proof = server.api("POST", "/prove", {"nonce": nonce}, PROXIED).json
 
-    expected = hmac.new(server.file["secret"].encode(), f"farwatch-server:{server.port}:{nonce}".encode(), hashlib.sha256).hexdigest()
+    expected = hmac.new(
+        server.file["secret"].encode(), f"farwatch-server:{server.port}:{nonce}".encode(), hashlib.sha256
+    ).hexdigest()
     assert proof["proof"] == expected and proof["server_id"] == server.file["server_id"]
     for wrong in ("", "0f" * 15, "0F" * 16, "0f" * 17, 7, None, ["0f" * 16], nonce + "\n"):
         assert server.api("POST", "/prove", {"nonce": wrong}).status == 400
@@ -172,18 +226,29 @@ def test_a_code_opens_one_session_and_a_cookie_alone_opens_nothing(own_server: R
 
     assert opened.status == 200 and (again.status, again.code) == (401, "denied")
     cookie = opened.headers["set-cookie"]
-    assert cookie.startswith(f"farwatch-{own_server.port}=") and "HttpOnly" in cookie and "samesite=strict" in cookie.lower() and "Path=/" in cookie
+    assert (
+        cookie.startswith(f"farwatch-{own_server.port}=")
+        and "HttpOnly" in cookie
+        and "samesite=strict" in cookie.lower()
+        and "Path=/" in cookie
+    )
     pair = cookie.partition(";")[0]
     key = opened.json["key"]
     assert own_server.stranger("GET", "/api/v1/runs", {"Cookie": pair}).status == 401
     assert own_server.stranger("GET", "/api/v1/runs", {"X-Farwatch-Key": key}).status == 401
-    assert own_server.stranger("GET", "/api/v1/runs", {"Cookie": pair, "X-Farwatch-Key": key[:-1] + "!"}).status == 401
+    assert (
+        own_server.stranger("GET", "/api/v1/runs", {"Cookie": pair, "X-Farwatch-Key": key[:-1] + "!"}).status
+        == 401
+    )
     assert own_server.stranger("GET", "/api/v1/runs", {"Cookie": pair, "X-Farwatch-Key": key}).status == 200
     assert own_server.stranger("GET", "/", {"Cookie": pair}).status == 200
 
     own_server.stop()
     own_server.start()
-    moved = {"Cookie": pair.replace(pair.partition("=")[0], f"farwatch-{own_server.port}"), "X-Farwatch-Key": key}
+    moved = {
+        "Cookie": pair.replace(pair.partition("=")[0], f"farwatch-{own_server.port}"),
+        "X-Farwatch-Key": key,
+    }
     assert own_server.stranger("GET", "/api/v1/session", moved).json["via"] == "session"
 
     assert own_server.api("DELETE", "/session", headers={**PROXIED, **moved}).status == 200
@@ -203,13 +268,23 @@ def test_only_own_uid_on_a_loopback_name_is_trusted_through_a_proxy(tmp_path: Pa
         assert server.ask("GET", "/farwatch/api/v1/runs", headers=public).status == 401
         secret = {**public, "Authorization": f"Bearer {server.file['secret']}"}
         assert server.ask("GET", "/farwatch/api/v1/runs", headers=secret).status == 200
-        assert server.ask("GET", "/api/v1/runs", headers={**secret, "Origin": "https://watch.example.org"}).status == 200
-        assert server.ask("GET", "/api/v1/runs", headers={**secret, "Origin": "http://watch.example.org"}).status == 403
+        assert (
+            server.ask(
+                "GET", "/api/v1/runs", headers={**secret, "Origin": "https://watch.example.org"}
+            ).status
+            == 200
+        )
+        assert (
+            server.ask("GET", "/api/v1/runs", headers={**secret, "Origin": "http://watch.example.org"}).status
+            == 403
+        )
         assert server.told["url"].startswith("https://watch.example.org/farwatch/#once=")
         assert server.api("GET", "/runs").status == 200
 
 
-@pytest.mark.parametrize("path", ["/api/v1/runs?token=x", "/api/v1/runs?a=1&api_key=x", "/?token=x", "/api/v1/healthz?Token=y"])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/runs?token=x", "/api/v1/runs?a=1&api_key=x", "/?token=x", "/api/v1/healthz?Token=y"]
+)
 def test_secrets_in_addresses_are_refused_and_not_logged(server: Running, path: str) -> None:
     reply = server.ask("GET", path.replace("=x", "=canary-in-query"))
 
@@ -221,7 +296,10 @@ def test_one_request_makes_one_log_line(server: Running) -> None:
     server.ask("GET", "/api/v1/runs/a%0aGET%20/forged%20200?x=canary-behind-question-mark")
     server.api("GET", "/runs/marker")
 
-    lines = until(lambda: [line for line in server.log.splitlines() if "marker" in line or "forged" in line][-2:], "both are logged")
+    lines = until(
+        lambda: [line for line in server.log.splitlines() if "marker" in line or "forged" in line][-2:],
+        "both are logged",
+    )
 
     assert len(lines) == 2 and "%0aGET%20/forged" in lines[0]
     assert "canary-behind-question-mark" not in server.log
@@ -273,8 +351,12 @@ def test_a_stranger_is_refused_before_the_body_is_read(server: Running) -> None:
 
 def test_bodies_are_counted(server: Running, run: str) -> None:
     huge = server.api("POST", "/runs", raw=b" " * (9 << 20))
-    announced = raw(server, b"POST /api/v1/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n\r\n")
-    spooled = server.api("PUT", f"/writers/{'ab' * 16}/spool/x?offset=0&size=9000000&sha256={'0' * 64}", raw=b"x" * 9_000_000)
+    announced = raw(
+        server, b"POST /api/v1/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99999999999\r\n\r\n"
+    )
+    spooled = server.api(
+        "PUT", f"/writers/{'ab' * 16}/spool/x?offset=0&size=9000000&sha256={'0' * 64}", raw=b"x" * 9_000_000
+    )
 
     assert (huge.status, huge.code) == (413, "limit")
     assert announced.startswith(b"HTTP/1.1 413")
@@ -290,10 +372,23 @@ def test_compressed_bombs_cost_neither_memory_nor_time(server: Running, run: str
     assert writers["id"] == run
     registered = server.api("POST", "/runs", {"project": "bombs"}).json
     before = memory(server)
-    for encoding, bomb in (("deflate", zlib.compress(bytes(300 << 20), 9)), ("zstd", zstd.compress(bytes(300 << 20)))):
-        reply = server.api("POST", f"/writers/{registered['writer']}/batches", headers={"Content-Encoding": encoding}, raw=bomb)
+    for encoding, bomb in (
+        ("deflate", zlib.compress(bytes(300 << 20), 9)),
+        ("zstd", zstd.compress(bytes(300 << 20))),
+    ):
+        reply = server.api(
+            "POST",
+            f"/writers/{registered['writer']}/batches",
+            headers={"Content-Encoding": encoding},
+            raw=bomb,
+        )
         assert reply.status in (413, 422), reply.body
-    assert server.api("POST", f"/writers/{registered['writer']}/batches", headers={"Content-Encoding": "br"}, raw=b"x").status == 415
+    assert (
+        server.api(
+            "POST", f"/writers/{registered['writer']}/batches", headers={"Content-Encoding": "br"}, raw=b"x"
+        ).status
+        == 415
+    )
     assert memory(server) - before < 200 << 20
 
 
@@ -304,7 +399,16 @@ def memory(server: Running) -> int:
 
 
 @pytest.mark.parametrize(
-    "body", [b"[" * 10_000, b'{"project": "x", "config": ' + b"[" * 70 + b"]" * 70 + b"}", b'{"project": 1}', b"[]", b"1" * 5_000, b"\xff", b"{"]
+    "body",
+    [
+        b"[" * 10_000,
+        b'{"project": "x", "config": ' + b"[" * 70 + b"]" * 70 + b"}",
+        b'{"project": 1}',
+        b"[]",
+        b"1" * 5_000,
+        b"\xff",
+        b"{",
+    ],
 )
 def test_bodies_that_are_no_request_are_refused(server: Running, body: bytes) -> None:
     reply = server.api("POST", "/runs", raw=body)
@@ -313,8 +417,14 @@ def test_bodies_that_are_no_request_are_refused(server: Running, body: bytes) ->
 
 
 def test_a_lone_surrogate_breaks_no_list(server: Running) -> None:
-    made = server.api("POST", "/runs", raw=b'{"project": "odd", "name": "a\\ud800b", "tags": ["\\udfff"], "config": {"\\ud800": "\\udead"}}')
-    logged = server.api("POST", f"/runs/{made.json['id']}/log", raw=b'{"metrics": {"lo\\udc00ss": 1, "t": "\\ud800"}}')
+    made = server.api(
+        "POST",
+        "/runs",
+        raw=b'{"project": "odd", "name": "a\\ud800b", "tags": ["\\udfff"], "config": {"\\ud800": "\\udead"}}',
+    )
+    logged = server.api(
+        "POST", f"/runs/{made.json['id']}/log", raw=b'{"metrics": {"lo\\udc00ss": 1, "t": "\\ud800"}}'
+    )
 
     assert (made.status, logged.status) == (201, 200)
     listed = server.api("GET", "/runs?project=odd&columns=config.*,summary.*")
@@ -353,7 +463,12 @@ def test_no_cors_for_anybody(server: Running) -> None:
 
 
 def test_errors_have_one_shape_and_no_details(server: Running) -> None:
-    for reply in (server.api("GET", "/runs/none"), server.api("PUT", "/runs"), server.api("GET", "/nothing"), server.api("POST", "/charts", {"lines": 3})):
+    for reply in (
+        server.api("GET", "/runs/none"),
+        server.api("PUT", "/runs"),
+        server.api("GET", "/nothing"),
+        server.api("POST", "/charts", {"lines": 3}),
+    ):
         error = reply.json["error"]
         assert {"code", "message", "hint", "id"} <= set(error)
         assert error["id"] == reply.headers["x-request-id"]
@@ -366,7 +481,9 @@ def test_500_half_open_requests_keep_nobody_waiting(tmp_path: Path) -> None:
         try:
             for number in range(500):
                 half = socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S)
-                half.sendall(b"GET /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"a" * (number % 7))
+                half.sendall(
+                    b"GET /api/v1/runs HTTP/1.1\r\nHost: localhost\r\nX-Slow: " + b"a" * (number % 7)
+                )
                 halves.append(half)
             began = time.monotonic()
             assert server.api("GET", "/runs").status == 200
@@ -395,20 +512,44 @@ def test_uploaded_files_never_run(server: Running, run: str) -> None:
     put = f"/writers/{registered['writer']}/spool/page.html?offset=0&size={len(page)}&sha256={sha256}"
     assert server.api("PUT", put, raw=page).json == {"offset": len(page), "done": True}
 
-    for kind in ("text/html", "image/svg+xml", "text/javascript", "application/xhtml%2Bxml", "none", "a%0d%0ab"):
+    for kind in (
+        "text/html",
+        "image/svg+xml",
+        "text/javascript",
+        "application/xhtml%2Bxml",
+        "none",
+        "a%0d%0ab",
+    ):
         reply = server.api("GET", f"/blobs/{sha256}?type={kind}&name=a%22%3b.html")
         assert reply.status == 200 and reply.body == page
         policy = reply.headers["content-security-policy"]
-        assert policy.startswith("sandbox; default-src 'none'") and "allow-scripts" not in policy and "allow-same-origin" not in policy
+        assert (
+            policy.startswith("sandbox; default-src 'none'")
+            and "allow-scripts" not in policy
+            and "allow-same-origin" not in policy
+        )
         assert reply.headers["x-content-type-options"] == "nosniff"
-        assert "javascript" not in reply.headers["content-type"] and "xhtml" not in reply.headers["content-type"]
+        assert (
+            "javascript" not in reply.headers["content-type"] and "xhtml" not in reply.headers["content-type"]
+        )
     assert server.api("GET", f"/blobs/{sha256}", headers={"Service-Worker": "script"}).status == 403
-    assert server.api("GET", f"/blobs/{sha256}", headers={"Sec-Fetch-Dest": "script", "Sec-Fetch-Site": "same-origin"}).status == 403
+    assert (
+        server.api(
+            "GET", f"/blobs/{sha256}", headers={"Sec-Fetch-Dest": "script", "Sec-Fetch-Site": "same-origin"}
+        ).status
+        == 403
+    )
     assert server.stranger("GET", f"/api/v1/blobs/{sha256}").status == 401
 
 
 def test_blobs_are_found_by_hash_only(server: Running) -> None:
-    for path in ("/blobs/../server.id", "/blobs/%2e%2e%2fserver.id", "/blobs/" + "A" * 64, "/blobs/x", "/blobs/" + "0" * 63):
+    for path in (
+        "/blobs/../server.id",
+        "/blobs/%2e%2e%2fserver.id",
+        "/blobs/" + "A" * 64,
+        "/blobs/x",
+        "/blobs/" + "0" * 63,
+    ):
         assert server.api("GET", path).status == 400
     assert server.api("GET", "/blobs/" + "0" * 64).status == 404
 
@@ -416,14 +557,25 @@ def test_blobs_are_found_by_hash_only(server: Running) -> None:
 def test_a_signed_address_shows_one_blob_to_one_session(own_server: Running) -> None:
     import hashlib
 
-    registered = own_server.api("POST", "/runs", {"project": "files"}).json
+    feeder = Feeder(own_server, "files")
+    feeder.point(
+        {"name": "grid", "type": "image", "spool": "a.png", "media_type": "image/png", "size": 3}, step=1
+    )
     sha256 = hashlib.sha256(b"png").hexdigest()
-    own_server.api("PUT", f"/writers/{registered['writer']}/spool/a.png?offset=0&size=3&sha256={sha256}", raw=b"png")
+    own_server.api("PUT", f"/writers/{feeder.writer}/spool/a.png?offset=0&size=3&sha256={sha256}", raw=b"png")
     sessions = []
     for code in (own_server.once(), own_server.api("POST", "/once").json["code"]):
         opened = own_server.api("POST", "/session", {"once": code}, PROXIED)
-        sessions.append({**PROXIED, "Cookie": opened.headers["set-cookie"].partition(";")[0], "X-Farwatch-Key": opened.json["key"]})
-    signature = signed(own_server, sessions[0], registered["id"], sha256)
+        sessions.append(
+            {
+                **PROXIED,
+                "Cookie": opened.headers["set-cookie"].partition(";")[0],
+                "X-Farwatch-Key": opened.json["key"],
+            }
+        )
+    (item,) = own_server.api("GET", f"/runs/{feeder.run}/media?name=grid", headers=sessions[0]).json["items"]
+    assert item["url"].startswith(f"blobs/{sha256}")
+    signature = item["url"].partition("sign=")[2]
 
     image = {name: value for name, value in sessions[0].items() if name != "X-Farwatch-Key"}
     other = {name: value for name, value in sessions[1].items() if name != "X-Farwatch-Key"}
@@ -435,21 +587,13 @@ def test_a_signed_address_shows_one_blob_to_one_session(own_server: Running) -> 
     assert own_server.api("GET", f"/runs?sign={signature}", headers=image).status == 401
 
 
-def signed(server: Running, session: dict[str, str], run: str, sha256: str) -> str:
-    """The signature in the address of an image that a run has logged."""
-    from writing import Feeder
-
-    feeder = Feeder(server, "media", run=run)
-    feeder.point({"name": "grid", "type": "image", "spool": "a.png", "media_type": "image/png", "size": 3}, step=1)
-    items: list[dict[str, Any]] = server.api("GET", f"/runs/{run}/media?name=grid", headers=session).json["items"]
-    (item,) = items
-    assert item["url"].startswith(f"blobs/{sha256}")
-    return str(item["url"].partition("sign=")[2])
-
-
 def test_the_form_parser_is_not_there() -> None:
-    done = subprocess.run([sys.executable, "-m", "pip", "show", "python-multipart"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "show", "python-multipart"], capture_output=True, text=True, check=False
+    )
     assert done.returncode != 0
-    source = "".join(path.read_text() for path in (Path(__file__).parents[2] / "src/farwatch/server").rglob("*.py"))
+    source = "".join(
+        path.read_text() for path in (Path(__file__).parents[2] / "src/farwatch/server").rglob("*.py")
+    )
     assert "request.url" not in source and ".form(" not in source
     assert json.loads("{}") == {}

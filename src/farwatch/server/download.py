@@ -7,19 +7,17 @@ bytes are, they run nothing and read nothing of ours.
 import os
 import re
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
 
-from farwatch.errors import ForbiddenError, NotFoundError
+from farwatch.errors import ForbiddenError
 from farwatch.server.route import Ask
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 READ = 256 << 10
-SANDBOX = (
-    "sandbox; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; font-src data:; frame-ancestors 'self'"
-)
+SANDBOX = "sandbox; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; font-src data:; frame-ancestors 'self'"
 INLINE = frozenset(
     "image/png image/jpeg image/gif image/webp image/avif image/bmp image/svg+xml audio/wav audio/x-wav audio/mpeg audio/ogg audio/flac "
     "audio/webm audio/mp4 video/mp4 video/webm video/ogg application/json application/pdf text/plain text/csv text/markdown text/html".split()
@@ -33,7 +31,19 @@ def refuse_programs(ask: Ask) -> None:
     if ask.headers.get("service-worker") is not None:
         raise ForbiddenError("no uploaded file becomes a service worker")
     wanted = ask.headers.get("sec-fetch-dest", "")
-    if wanted in ("script", "serviceworker", "worker", "sharedworker", "audioworklet", "paintworklet", "style", "object", "embed", "xslt", "manifest"):
+    if wanted in (
+        "script",
+        "serviceworker",
+        "worker",
+        "sharedworker",
+        "audioworklet",
+        "paintworklet",
+        "style",
+        "object",
+        "embed",
+        "xslt",
+        "manifest",
+    ):
         raise ForbiddenError(f"no uploaded file becomes a program: `{wanted}`")
 
 
@@ -49,7 +59,10 @@ def media_type_of(asked: str | None) -> str:
 
 def disposition(name: str, *, inline: bool) -> str:
     """A `Content-Disposition` after RFC 6266: an ASCII name for old readers, the real one beside it, no other character."""
-    clean = "".join(letter if letter.isprintable() and letter not in "/\\" else "_" for letter in name)[:200] or "file"
+    clean = (
+        "".join(letter if letter.isprintable() and letter not in "/\\" else "_" for letter in name)[:200]
+        or "file"
+    )
     plain = "".join(letter if letter.isascii() and letter not in '"%;' else "_" for letter in clean)
     encoded = quote(clean.encode("utf-8", "replace"), safe="")
     return f"{'inline' if inline else 'attachment'}; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
@@ -76,16 +89,13 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
 
 async def blob(ask: Ask, sha256: str, media_type: str | None, name: str) -> Response:
     """The bytes with a hash. Raises `NotFoundError` if there are none."""
-    path: Path = ask.services.blobs.path(sha256)
-    try:
-        handle = await ask.run(os.open, path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except FileNotFoundError:
-        raise NotFoundError("no such file") from None
-    size = os.fstat(handle).st_size
+    file: BinaryIO = await ask.run(ask.services.blobs.open, sha256)
     answered = media_type_of(media_type)
     headers = {
         "Content-Security-Policy": SANDBOX,
-        "Content-Disposition": disposition(name, inline=answered.partition(";")[0] in INLINE and not ask.flag("download")),
+        "Content-Disposition": disposition(
+            name, inline=answered.partition(";")[0] in INLINE and not ask.flag("download")
+        ),
         "Content-Type": answered,
         "Accept-Ranges": "bytes",
         "ETag": f'"{sha256}"',
@@ -93,32 +103,35 @@ async def blob(ask: Ask, sha256: str, media_type: str | None, name: str) -> Resp
         "X-Content-Type-Options": "nosniff",
         "X-Sha256": sha256,
     }
-    return _answer(ask.headers, handle, size, headers, sha256, head=ask.scope["method"] == "HEAD")
+    return _answer(ask.headers, file, headers, sha256, head=ask.scope["method"] == "HEAD")
 
 
-def _answer(asked: Mapping[str, str], handle: int, size: int, headers: dict[str, str], sha256: str, *, head: bool) -> Response:
+def _answer(
+    asked: Mapping[str, str], file: BinaryIO, headers: dict[str, str], sha256: str, *, head: bool
+) -> Response:
     etag = f'"{sha256}"'
+    size = os.fstat(file.fileno()).st_size
     if etag in asked.get("if-none-match", "")[:1_000]:
-        os.close(handle)
+        file.close()
         return Response(status_code=304, headers=headers)
     wanted = asked.get("range") if asked.get("if-range", etag) == etag else None
     chosen = byte_range(wanted, size)
     if chosen == (-1, -1):
-        os.close(handle)
+        file.close()
         return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
     first, last = chosen or (0, size - 1)
     headers["Content-Length"] = str(last - first + 1)
     if chosen is not None:
         headers["Content-Range"] = f"bytes {first}-{last}/{size}"
     if head or size == 0:
-        os.close(handle)
+        file.close()
         return Response(status_code=206 if chosen else 200, headers=headers)
-    return StreamingResponse(_pieces(handle, first, last), 206 if chosen else 200, headers)
+    return StreamingResponse(_pieces(file, first, last), 206 if chosen else 200, headers)
 
 
-async def _pieces(handle: int, first: int, last: int) -> AsyncIterator[bytes]:
+async def _pieces(file: BinaryIO, first: int, last: int) -> AsyncIterator[bytes]:
     """Bytes of an open file; it closes with the answer, finished or not."""
-    with os.fdopen(handle, "rb", buffering=0) as file:
+    with file:
         file.seek(first)
         left = last - first + 1
         while left > 0:

@@ -26,7 +26,14 @@ from farwatch.wire.states import FINAL, State
 
 ENTRIES_MAX = 100_000
 COMMIT_S = 60.0
-_WORDS = {"nan": math.nan, "infinity": math.inf, "inf": math.inf, "-infinity": -math.inf, "-inf": -math.inf, "+infinity": math.inf}
+_WORDS = {
+    "nan": math.nan,
+    "infinity": math.inf,
+    "inf": math.inf,
+    "-infinity": -math.inf,
+    "-inf": -math.inf,
+    "+infinity": math.inf,
+}
 
 
 class ConflictError(RefusedError):
@@ -73,7 +80,9 @@ class Feed:
         """Make a run, or continue the one whose id is given. Returns what `register` says of it."""
         run_id = body.get("id") or new_run_id()
         if not isinstance(run_id, str) or not is_run_id(run_id):
-            raise UsageError("a run id has 1 to 128 characters of `A-Za-z0-9._-`, the first a letter or digit")
+            raise UsageError(
+                "a run id has 1 to 128 characters of `A-Za-z0-9._-`, the first a letter or digit"
+            )
         config, tags = body.get("config") or {}, body.get("tags") or []
         if not isinstance(config, dict) or not isinstance(tags, list):
             raise UsageError("`config` is an object and `tags` is a list")
@@ -118,10 +127,12 @@ class Feed:
             line.schemas, line.next_step = schemas, step
             return {"run": run_id, "entries": len(entries), "next_step": step}
 
-    def _entry(self, entry: Any, step: float, schemas: dict[tuple[tuple[str, ...], str], int], records: list[bytes]) -> float:
+    def _entry(
+        self, entry: Any, step: float, schemas: dict[tuple[tuple[str, ...], str], int], records: list[bytes]
+    ) -> float:
         """Append the records of one call; returns the step after it."""
         if not isinstance(entry, dict) or not isinstance(entry.get("metrics"), dict):
-            raise UsageError("an entry is {\"step\": 1, \"metrics\": {\"loss\": 0.5}}")
+            raise UsageError('an entry is {"step": 1, "metrics": {"loss": 0.5}}')
         given = entry.get("step")
         at: float | int = step if given is None else _number(given, "step")
         if not math.isfinite(at) or abs(at) > 2**62:
@@ -133,8 +144,17 @@ class Feed:
         at = int(at) if float(at).is_integer() else float(at)
         numbers: dict[str, float] = {}
         for name, value in _flat(entry["metrics"]):
-            if isinstance(value, str) and value.lower() not in _WORDS or isinstance(value, int) and abs(value) > EXACT_INT:
-                text = {"name": name, "type": "text" if isinstance(value, str) else "integer", "text": str(value)}
+            if (
+                isinstance(value, str)
+                and value.lower() not in _WORDS
+                or isinstance(value, int)
+                and abs(value) > EXACT_INT
+            ):
+                text = {
+                    "name": name,
+                    "type": "text" if isinstance(value, str) else "integer",
+                    "text": str(value),
+                }
                 if len(text["text"].encode("utf-8", "replace")) > self.settings.text_max_bytes:
                     raise LimitError(f"a text may have {self.settings.text_max_bytes} bytes")
                 records.append(encode_json(Kind.POINT, text, step=at, time=time_us, flags=Flag.TIME_GIVEN))
@@ -149,15 +169,18 @@ class Feed:
             records.append(head + struct.pack(f"<{len(numbers)}d", *numbers.values()))
         return at + 1
 
-    def finish(self, run_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def finish(self, run_id: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         """End a run that was fed here. Ending it again with the same state changes nothing."""
-        state = body.get("state") or State.FINISHED
+        state = asked.get("state") or State.FINISHED
         if state not in FINAL:
             raise UsageError("a run ends as finished, failed, stopped or preempted")
-        reason = str(body.get("reason") or "")
+        reason = str(asked.get("reason") or "")
         line = self._line(run_id)
         with line.lock:
-            self._send(line, [encode_json(Kind.GOODBYE, {"state": str(state), "reason": reason, "meter": {}})])
+            body = {"state": str(state), "reason": reason, "meter": {}}
+            self._send(
+                line, [encode_json(Kind.GOODBYE, body, time=self.clock.wall_us(), flags=Flag.TIME_GIVEN)]
+            )
         with self._lock:
             self._lines.pop(run_id, None)
         return self.runs.row(run_id)
@@ -192,14 +215,17 @@ class Feed:
         row = self.runs.row(run_id)
         if row["state"] in FINAL:
             raise ConflictError(
-                f"the run has ended: `{run_id}`", hint=f"POST /runs with {{\"id\": \"{run_id}\"}} continues it as a new attempt"
+                f"the run has ended: `{run_id}`",
+                hint=f'POST /runs with {{"id": "{run_id}"}} continues it as a new attempt',
             )
         nth = 0
         while self.store.writer(_writer_id(run_id, nth + 1)) is not None:
             nth += 1
         writer = _writer_id(run_id, nth)
         if self.store.writer(writer) is None:
-            raise ConflictError(f"the run was not made by a request: `{run_id}`", hint="log to it from its own program")
+            raise ConflictError(
+                f"the run was not made by a request: `{run_id}`", hint="log to it from its own program"
+            )
         return self._open(run_id, writer, self.runs.writer_status(writer))
 
     def _open(self, run_id: str, writer: str, said: Mapping[str, Any]) -> _Line:
@@ -208,10 +234,16 @@ class Feed:
             raise NotFoundError(f"no writer with id: `{writer}`")
         schemas = {(tuple(names), types): number for number, (names, types) in known[2].items()}
         step = self.runs.row(run_id).get("step")
-        made = _Line(writer, int(said["expected"]), int(said["crc"]), schemas, 0 if step is None else float(step) + 1)
+        made = _Line(
+            writer, int(said["expected"]), int(said["crc"]), schemas, 0 if step is None else float(step) + 1
+        )
         made.next_step = int(made.next_step) if made.next_step == int(made.next_step) else made.next_step
         with self._lock:
-            return self._lines.setdefault(run_id, made) if self._lines.get(run_id, made).writer == writer else self._replace(run_id, made)
+            return (
+                self._lines.setdefault(run_id, made)
+                if self._lines.get(run_id, made).writer == writer
+                else self._replace(run_id, made)
+            )
 
     def _replace(self, run_id: str, made: _Line) -> _Line:
         self._lines[run_id] = made
@@ -243,7 +275,7 @@ def _number(value: Any, name: str) -> float:
         return value
     if isinstance(value, str) and value.lower() in _WORDS:
         return _WORDS[value.lower()]
-    raise UsageError(f"`{name[:100]}` must be a number, or \"NaN\", \"Infinity\", \"-Infinity\"")
+    raise UsageError(f'`{name[:100]}` must be a number, or "NaN", "Infinity", "-Infinity"')
 
 
 def _flat(metrics: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

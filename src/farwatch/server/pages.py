@@ -62,7 +62,7 @@ class Pages(BaseRoute):
         }
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return Match.FULL, {}
+        return (Match.NONE, {}) if scope[SEGMENTS][:1] == ("api",) else (Match.FULL, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with an asset, or with the page."""

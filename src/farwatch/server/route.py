@@ -170,12 +170,11 @@ class Route(BaseRoute):
             await send(message)
 
         try:
-            method = "GET" if scope["method"] == "HEAD" else scope["method"]
-            if method != self.endpoint.method:
-                raise UsageError(f"no method `{scope['method'][:20]}` here", status=405)
             ask = Ask(self.services, scope, receive, scope["path_params"], scope[HEADERS], None)
             ask.query = parse_query(scope["query_string"])
             ask.actor = self._admit(ask)
+            if (method := scope["method"]) != self.endpoint.method and not (method == "HEAD" and self.endpoint.method == "GET"):
+                raise UsageError(f"no method `{method[:20]}` here", status=405)
             response = await self.endpoint.handler(ask)
             await response(scope, receive, watched)
         except Exception as error:
@@ -267,7 +266,7 @@ class NoRoute(BaseRoute):
         self.services = services
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        return (Match.FULL, {}) if scope[SEGMENTS][:1] == ("api",) else (Match.NONE, {})
+        return (Match.PARTIAL, {}) if scope[SEGMENTS][:1] == ("api",) else (Match.NONE, {})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         ask = Ask(self.services, scope, receive, {}, scope[HEADERS], None)

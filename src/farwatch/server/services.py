@@ -20,7 +20,7 @@ from farwatch.service.liveness import Liveness
 from farwatch.service.runs import Runs
 from farwatch.settings import Settings
 from farwatch.store.base import Store
-from farwatch.store.blobs import Blobs
+from farwatch.store.blobs import Blobs, FolderBlobs
 from farwatch.store.meta import Meta
 from farwatch.store.sqlite import open_store
 
@@ -84,7 +84,9 @@ def prepare_data(folder: Path) -> str:
     return server_id
 
 
-def open_services(settings: Settings, data: Path, access: Access, address: str, version: str, clock: Clock) -> Services:
+def open_services(
+    settings: Settings, data: Path, access: Access, address: str, version: str, clock: Clock
+) -> Services:
     """Open everything in `data`. Raises `DataError` if another server uses it, or if it was written by a newer one."""
     server_id = prepare_data(data)
     closers: list[Callable[[], object]] = []
@@ -99,11 +101,11 @@ def open_services(settings: Settings, data: Path, access: Access, address: str, 
         runs.on_change = hub.touch
         ingest = Ingest(store, meta, runs, hub, settings, clock)
         closers.append(ingest.close)
-        blobs = Blobs(data / "blobs")
+        blobs = FolderBlobs(data / "blobs")
         return Services(
             settings=settings, clock=clock, access=access, store=store, runs=runs, ingest=ingest, hub=hub, blobs=blobs, data=data,
             liveness=Liveness(meta, runs, hub, settings, clock), charts=Charts(store, runs, lambda: hub.seq),
-            uploads=Uploads(data / "uploads", blobs, runs.spooled, settings), feed=Feed(runs, store, ingest, settings, clock),
+            uploads=Uploads(data, blobs, runs.spooled, settings), feed=Feed(runs, store, ingest, settings, clock),
             server_id=server_id, version=version, address=address, closers=closers,
         )  # fmt: skip
     except BaseException:
