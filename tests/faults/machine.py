@@ -78,7 +78,7 @@ class Machine:
         self.kill_agents()
         if self.server is not None:
             self.server.kill()
-            self.server.wait()
+            self._server_gone(30)
 
     # --- server
 
@@ -96,7 +96,13 @@ class Machine:
     def kill_server(self, number: int = signal.SIGKILL) -> None:
         assert self.server is not None
         self.server.send_signal(number)
-        self.server.wait(timeout=30)
+        self._server_gone(30)
+
+    def _server_gone(self, limit_s: float) -> None:
+        assert self.server is not None
+        self.server.wait(timeout=limit_s)
+        if self.server.stdout is not None:
+            self.server.stdout.close()
 
     # --- trainers
 
@@ -149,7 +155,8 @@ class Machine:
         return Api(settings=load(self.environ))
 
     def values(self, run_id: str, name: str = "value") -> list[float]:
-        return self.api().run(run_id).series(name).values.tolist()
+        with self.api() as api:
+            return api.run(run_id).series(name).values.tolist()
 
 
 class Counting:
