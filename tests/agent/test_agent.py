@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,6 +170,17 @@ def test_idle_agent_leaves_and_takes_its_sign_of_life_along(agent: AgentProcess,
 
     assert process.wait(TIMEOUT_S) == 0
     assert not agent_file(state, "beat").exists()
+
+
+def test_agent_leaves_when_its_state_folder_is_deleted(agent: AgentProcess, state: Path, server: FakeServer) -> None:
+    journal_of(state, os.getpid(), server)
+    process = agent.start()
+    wait_for(lambda: agent_file(state, "beat").exists())
+
+    shutil.rmtree(state)
+
+    assert process.wait(TIMEOUT_S) == 0
+    assert not state.exists()
 
 
 def test_killed_agent_is_replaced_without_loss(

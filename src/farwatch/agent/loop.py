@@ -13,7 +13,7 @@ from typing import Any
 from farwatch import settings as settings_module
 from farwatch.agent.folder import JournalFolder, find_journals
 from farwatch.agent.lane import Lane
-from farwatch.agent.place import FOLDER, Alive, agent_key
+from farwatch.agent.place import FOLDER, Alive, Lock, agent_key
 from farwatch.agent.retention import trim
 from farwatch.agent.sampler import Sampler
 from farwatch.agent.shipper import Connect
@@ -43,11 +43,12 @@ class Agent:
     """
 
     def __init__(
-        self, state: Path, settings: Settings, *, alive: Alive, stop: threading.Event, clock: Clock | None = None
+        self, state: Path, settings: Settings, *, lock: Lock, alive: Alive, stop: threading.Event, clock: Clock | None = None
     ) -> None:
         self._state = state
         self._journals = state / "journals"
         self._settings = settings
+        self._lock = lock
         self._alive = alive
         self._stop = stop
         self._clock = clock or SystemClock()
@@ -77,6 +78,9 @@ class Agent:
         now_us = self._clock.mono_us()
         if now_us - self._stamped_us >= STAMP_US:
             self._stamped_us = now_us
+            if not self._lock.holds():
+                LOG.info("the state folder is gone: leaving")
+                return True
             self._alive.stamp()
         self._scan()
         self._look(now_us)

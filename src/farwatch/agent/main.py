@@ -51,15 +51,17 @@ def run(state: Path, settings: Settings, lock: Lock, stop: threading.Event) -> i
     alive = Alive(agent_file(state, "beat"))
     try:
         while True:
-            agent = Agent(state, settings, alive=alive, stop=stop)
+            agent = Agent(state, settings, lock=lock, alive=alive, stop=stop)
             try:
                 agent.run()
             finally:
                 agent.close()
-            alive.close()
+            lock_is_ours = lock.holds()
+            if lock_is_ours:
+                alive.close()
             lock.release()
             # A journal born between our last look and the unlocking would be nobody's: look again. [H 12]
-            if stop.is_set() or not agent.anything_new() or not lock.take():
+            if stop.is_set() or not lock_is_ours or not agent.anything_new() or not lock.take():
                 return 0
             LOG.info("a journal was born while leaving: staying")
             alive = Alive(agent_file(state, "beat"))
@@ -67,7 +69,8 @@ def run(state: Path, settings: Settings, lock: Lock, stop: threading.Event) -> i
         LOG.exception("the agent ends with a defect")
         return 1
     finally:
-        alive.close()
+        if lock.holds():
+            alive.close()
         lock.release()
 
 

@@ -71,6 +71,13 @@ class Lock:
         self._descriptor = descriptor
         return True
 
+    def holds(self) -> bool:
+        """Whether it is held, and still the file that others would try: a state folder may be deleted and made again."""
+        try:
+            return self._descriptor is not None and os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+        except OSError:
+            return False
+
     def release(self) -> None:
         """Give it back; may be called twice."""
         descriptor, self._descriptor = self._descriptor, None
