@@ -34,20 +34,6 @@ def test_points_come_back_bit_exact_with_their_times(api: Api, feed: Feeder) -> 
     assert series.times.dtype == np.int64
 
 
-def test_whole_numbers_and_truth_values_keep_their_type(api: Api, feed: Feeder) -> None:
-    run = feed.run(
-        "types",
-        points=[{"step": s, "metrics": {"n": 2**40 + s, "ok": s == 1, "x": float(s)}} for s in range(3)],
-    )
-
-    assert (run.series("n").values.dtype, run.series("n").values.tolist()) == (
-        np.dtype(np.int64),
-        [2**40, 2**40 + 1, 2**40 + 2],
-    )
-    assert run.series("ok").values.tolist() == [False, True, False]
-    assert run.series("x").values.dtype == np.float64
-
-
 def test_part_of_a_series_and_a_missing_one(api: Api, feed: Feeder) -> None:
     run = feed.run("part", points=[{"step": step, "metrics": {"loss": float(step)}} for step in range(100)])
 

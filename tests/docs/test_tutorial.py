@@ -33,12 +33,12 @@ def test_tutorial_runs_as_it_stands(tmp_path: Path) -> None:
                     ran += 1
                     if done.returncode:
                         failed.append(f"{line}\n{done.stdout}{done.stderr}")
-        api = server.api()
         assert failed == []
         assert ran >= 10
-        assert len(api.runs("tutorial")) == 4
-        assert len(api.series("tutorial", "train/loss")) == 800
-        assert len(api.runs("tutorial", where='"best" in tags')) == 1
+        with server.api() as api:
+            assert len(api.runs("tutorial")) == 4
+            assert len(api.series("tutorial", "train/loss")) == 800
+            assert len(api.runs("tutorial", where='"best" in tags')) == 1
     finally:
         server.close()
 

@@ -16,12 +16,14 @@ run.finish()
 def test_five_lines_show_the_curve_with_all_points(server: Server, page: Page, project: str) -> None:
     done = server.train(FIVE_LINES.format(project=project))
 
-    run = server.api().runs(project)[0]
-    series = run.series("loss")
+    with server.api() as api:
+        run = api.runs(project)[0]
+        series = run.series("loss")
+        name = run.name
     assert series.steps.tolist() == list(range(100))
     assert series.values.tolist() == [1 / (step + 1) for step in range(100)]
     said = [line for line in done.stderr.splitlines() if line.startswith("farwatch:")]
-    assert said == [f"farwatch: {run.name} {run.id[:7]} → {server.address}/r/{run.id[:7]}"]
+    assert said == [f"farwatch: {name} {run.id[:7]} → {server.address}/r/{run.id[:7]}"]
 
     page.goto(f"{server.address}/r/{run.id[:7]}")
     chart = page.get_by_test_id("chart").filter(has_text="loss").first

@@ -7,6 +7,7 @@ surface shows as a change of one text file.
 import importlib
 import inspect
 import re
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import requires
 from pathlib import Path
@@ -29,7 +30,10 @@ def public_names() -> list[str]:
             n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name
         ]
         for name in sorted(names):
-            value = getattr(module, name)
+            try:
+                value = getattr(module, name)
+            except errors.UsageError:  # `farwatch.config` and its like belong to the current run, and there is none
+                value = None
             lines.append(f"{module_name}.{name}{_shape(value)}")
             if inspect.isclass(value) and not issubclass(value, BaseException):
                 lines += [f"{module_name}.{name}.{member}" for member in _members(value)]
@@ -56,8 +60,19 @@ def _shape(value: Any) -> str:
         parameters = inspect.signature(value).parameters.values()
     except (TypeError, ValueError):
         return "(…)"
-    bare = [p.replace(annotation=inspect.Parameter.empty) for p in parameters if p.name != "self"]
+    bare = [p.replace(annotation=inspect.Parameter.empty, default=_default(p)) for p in parameters if p.name != "self"]
     return re.sub(r" at 0x[0-9a-f]+", "", str(inspect.Signature(bare)))
+
+
+class _Elided:
+    """Stands for a default that is too long to read."""
+
+    def __repr__(self) -> str:
+        return "…"
+
+
+def _default(parameter: inspect.Parameter) -> Any:
+    return _Elided() if len(repr(parameter.default)) > 60 and parameter.default is not parameter.empty else parameter.default
 
 
 def settings_table() -> list[str]:
@@ -119,8 +134,13 @@ def error_classes() -> list[type[errors.FarwatchError]]:
 
 
 def dependencies() -> list[str]:
-    """What the installation requires, extras included."""
-    return sorted(requires("farwatch") or ())
+    """What an installation requires, and what each extra adds; from the checkout, else from the installed package."""
+    project = Path(__file__).parents[3] / "pyproject.toml"
+    if not project.exists():
+        return sorted(requires("farwatch") or ())
+    told = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
+    extras = told["optional-dependencies"].items()
+    return [*sorted(told["dependencies"]), *sorted(f"[{extra}] {one}" for extra, many in extras for one in many)]
 
 
 SNAPSHOTS = {
