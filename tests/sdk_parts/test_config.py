@@ -307,7 +307,7 @@ def test_reading_a_config_imports_no_library() -> None:
     """
 
     out = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", textwrap.dedent(script)], cwd="src", capture_output=True, text=True, check=True
     )
 
     assert out.stdout.split("\n")[:2] == ["[]", "[]"]

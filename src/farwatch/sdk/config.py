@@ -137,7 +137,10 @@ class Config(dict[str, Any]):
         return level is not None and dict.__contains__(level, name)
 
     def get(self, key: object, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("_") and dict.__contains__(self, name):

@@ -13,6 +13,7 @@ import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -318,7 +319,7 @@ def _borders(low: float, high: float, bins: int | Sequence[float]) -> list[float
     if isinstance(bins, int):
         return _edges(low, high, bins)
     borders = [float(edge) for edge in bins]
-    if len(borders) < 2 or any(not a < b for a, b in zip(borders, borders[1:], strict=False)):
+    if len(borders) < 2 or any(not a < b for a, b in pairwise(borders)):
         raise UsageError("the edges of bins must increase, and be at least two")
     return borders
 

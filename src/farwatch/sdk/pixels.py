@@ -47,7 +47,10 @@ def host_array(data: Any) -> Any:
     if numpy is not None:
         if hasattr(data, "numpy") and not isinstance(data, numpy.ndarray):  # TensorFlow
             data = data.numpy()
-        array = numpy.asarray(data)
+        try:
+            array = numpy.asarray(data)
+        except ValueError as error:
+            raise UsageError("the rows of an array must be of one length") from error
         if array.dtype.kind not in "biuf":
             if array.dtype.kind == "V" and array.dtype.names is None:  # bfloat16 and kin of ml_dtypes
                 return array.astype(numpy.float32)
@@ -79,7 +82,10 @@ def shape_of(data: Any) -> tuple[int, ...]:
 def channels_first(shape: tuple[int, ...], tensor: bool) -> bool:
     """Whether the last three axes are (C, H, W). Where both readings fit, tensors of torch are, arrays are
     not."""
-    first, last = shape[-3] in CHANNELS, shape[-1] in CHANNELS
+    usual = (1, 3, 4)
+    first, last = shape[-3] in usual, shape[-1] in usual
+    if not first and not last:  # grey and alpha is rare, so it counts only where nothing else fits
+        first, last = shape[-3] == 2, shape[-1] == 2
     if first and last:
         return tensor
     if not first and not last:

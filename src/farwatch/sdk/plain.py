@@ -309,7 +309,7 @@ def _read_foreign(value: object) -> dict[object, object] | None:
         return {name: flags[name].value for name in names}
     if library == "ml_collections" and hasattr(value, "keys"):
         config: Any = value
-        return {key: config[key] for key in config.keys()}
+        return {key: config[key] for key in list(config.keys())}
     return None
 
 
