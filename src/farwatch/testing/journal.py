@@ -19,9 +19,19 @@ class Journal:
     writer: Writer
     payloads: list[bytes] = field(default_factory=list)
     schemas: dict[tuple[tuple[str, ...], str], int] = field(default_factory=dict)
+    framed: list[bytes] = field(default_factory=list)
+    crcs: list[int] = field(default_factory=list)
 
     def add(self, payload: bytes) -> None:
+        """Append one record."""
+        framed, crc = frame(payload, self.crc_before(len(self.payloads)))
         self.payloads.append(payload)
+        self.framed.append(framed)
+        self.crcs.append(crc)
+
+    def crc_before(self, number: int) -> int:
+        """The chain value before a record."""
+        return self.crcs[number - 1] if number else first_seed(self.writer.writer_id)
 
     def hello(self) -> None:
         self.add(encode_json(Kind.HELLO, {"run": self.writer.run}))
@@ -67,15 +77,10 @@ class Journal:
     def batch(self, first: int = 0, end: int | None = None) -> Batch:
         """Records `first` to before `end`, as an agent would send them."""
         end = len(self.payloads) if end is None else end
-        crc = first_seed(self.writer.writer_id)
-        before, parts = crc, []
-        for number, payload in enumerate(self.payloads[:end]):
-            framed, crc = frame(payload, crc)
-            if number < first:
-                before = crc
-            else:
-                parts.append(framed)
-        return Batch(self.writer.writer_id, first, end - first, before, crc, b"".join(parts))
+        body = b"".join(self.framed[first:end])
+        return Batch(
+            self.writer.writer_id, first, end - first, self.crc_before(first), self.crc_before(end), body
+        )
 
 
 def incoming(

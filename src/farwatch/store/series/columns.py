@@ -16,22 +16,25 @@ from farwatch.store import zstd
 
 Longs = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Bits = NDArray[np.uint64]
 Bytes = bytes | memoryview
 
 LINE, DELTA, OFFSET = 1, 2, 3  # forms of an integer column
-CONSTANT, WHOLE, SINGLE, DECIMAL, DOUBLE = 16, 17, 18, 19, 20  # forms of a float column
+CONSTANT, SINGLE, DECIMAL, DOUBLE, PATCHED = 16, 17, 18, 19, 20  # forms of a float column
 
 RAW, PACKED, SAME = 0, 1, 2  # forms of a byte plane
 WORTH = 0.97  # a plane is kept compressed if it shrinks at least so far
 
 EXACT = 2.0**53  # whole floats below this survive the way through int64
 SAMPLE = 16  # values that are tried before a form is tried on all
-POWERS = 10.0 ** np.arange(1, 9)
+POWERS = 10.0 ** np.arange(9)
+ODD_SHARE = 16  # a column of integers may have one odd value in so many
 UNITS = (1000,)  # times taken by the SDK are whole milliseconds
 
 _INTS = struct.Struct("<BBHqq")  # form, bytes per number, unit, first or smallest, step or smallest step
 _POWER = struct.Struct("<BB")
 _BITS = struct.Struct("<BQ")
+_PATCHES = struct.Struct("<BI")
 
 
 def encode_ints(values: Longs) -> bytes:
@@ -93,21 +96,33 @@ def encode_floats(values: Floats) -> bytes:
     if bits[0] == bits[-1] and (bits == bits[0]).all():
         return _BITS.pack(CONSTANT, int(bits[0]))
     sample = values[:: max(1, len(values) // SAMPLE)]
+    sample = sample[np.isfinite(sample)]
     with np.errstate(all="ignore"):
-        if (np.abs(sample) < EXACT).all() and (sample == np.rint(sample)).all():
-            whole = values.astype(np.int64)
-            if _same(whole.astype(np.float64), bits) and (np.abs(values) < EXACT).all():
-                return bytes((WHOLE,)) + encode_ints(whole)
-        power = _decimal_places(sample)
-        if power:
-            whole = np.rint(values * POWERS[power - 1]).astype(np.int64)
-            if _same(whole / POWERS[power - 1], bits):
-                return _POWER.pack(DECIMAL, power) + encode_ints(whole)
+        power = _decimal_places(sample) if len(sample) else None
+        if power is not None:
+            scale = 10.0**power
+            whole = np.rint(values * scale).astype(np.int64) if power else values.astype(np.int64)
+            found = _encode_whole(whole, (whole / scale).view(np.uint64), bits, power)
+            if found is not None:
+                return found
         if _same(sample.astype(np.float32).astype(np.float64), sample.view(np.uint64)):
             single = values.astype(np.float32)
             if _same(single.astype(np.float64), bits):
                 return bytes((SINGLE,)) + _planes(single)
     return bytes((DOUBLE,)) + _planes(np.ascontiguousarray(values))
+
+
+def _encode_whole(whole: Longs, back: Bits, bits: Bits, power: int) -> bytes | None:
+    """A column as integers, with the few values beside that are none: NaN, infinities, -0; None if they are not few."""
+    head = _POWER.pack(DECIMAL, power)
+    odd = np.flatnonzero(back != bits)
+    if not len(odd):
+        return head + encode_ints(whole)
+    if len(odd) > len(bits) // ODD_SHARE:
+        return None
+    whole[odd] = whole[np.argmax(back == bits)]
+    patches = odd.astype(np.uint32).tobytes() + bits[odd].tobytes()
+    return _PATCHES.pack(PATCHED, len(odd)) + patches + head + encode_ints(whole)
 
 
 def decode_floats(data: Bytes, n: int) -> Floats:
@@ -120,10 +135,10 @@ def decode_floats(data: Bytes, n: int) -> Floats:
     if form == SINGLE:
         with np.errstate(invalid="ignore"):  # widening a NaN
             return _unplanes(data[1:], n, 4).view(np.float32).astype(np.float64)
-    if form == WHOLE:
-        return decode_ints(data[1:], n).astype(np.float64)
     if form == DECIMAL:
-        return decode_ints(data[_POWER.size :], n) / POWERS[_POWER.unpack_from(data)[1] - 1]
+        return decode_ints(data[_POWER.size :], n) / 10.0 ** data[1]
+    if form == PATCHED:
+        return _decode_patched(data, n)
     if form == CONSTANT:
         return np.full(n, _BITS.unpack_from(data)[1], np.uint64).view(np.float64)
     raise DataError(f"a column of floats of an unknown form: `{form}`")
@@ -133,15 +148,27 @@ def _same(values: Floats, bits: NDArray[np.uint64]) -> bool:
     return bool((values.view(np.uint64) == bits).all())
 
 
-def _decimal_places(sample: Floats) -> int:
-    """The fewest places in which every number of a sample is a short decimal; 0 if there are none.
+def _decode_patched(data: Bytes, n: int) -> Floats:
+    try:
+        _, count = _PATCHES.unpack_from(data)
+        at = _PATCHES.size
+        odd = np.frombuffer(data[at : at + 4 * count], np.uint32)
+        bits = np.frombuffer(data[at + 4 * count : at + 12 * count], np.uint64)
+        values = decode_floats(data[at + 12 * count :], n)
+        values.view(np.uint64)[odd] = bits
+    except (struct.error, ValueError, IndexError) as error:
+        raise DataError("a column does not unpack") from error
+    return values
 
-    The idea is ALP's (Afroozeh and others, 2023): most floats of the field were typed or rounded as decimals.
+
+def _decimal_places(sample: Floats) -> int | None:
+    """The fewest places, from 0, in which every number of a sample is a short decimal; None if there are none.
+
+    The idea is ALP's (Afroozeh and others, 2023), exceptions included: most floats were typed, rounded, or counted.
     """
     scaled = np.rint(sample[:, None] * POWERS)
-    fits = (scaled / POWERS == sample[:, None]) & (np.abs(scaled) < EXACT / 4)
-    found = fits.all(axis=0)
-    return int(np.argmax(found)) + 1 if found.any() else 0
+    fits = ((scaled / POWERS == sample[:, None]) & (np.abs(scaled) < EXACT)).all(axis=0)
+    return int(np.argmax(fits)) if fits.any() else None
 
 
 def _width(largest: int) -> int:

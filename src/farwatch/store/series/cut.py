@@ -121,7 +121,8 @@ def _reduce_points(x: Floats, values: Floats, order: Ints | int, grid: Grid) -> 
     starts = _starts(numbers)
     ends = np.append(starts[1:], len(x))
     count = ends - starts
-    total = np.add.reduceat(values, starts)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.add.reduceat(values, starts)
     if np.isfinite(total).all():  # then every value is finite
         least, most = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
         bad = np.zeros(len(starts), np.int64)
@@ -129,7 +130,8 @@ def _reduce_points(x: Floats, values: Floats, order: Ints | int, grid: Grid) -> 
         finite = np.isfinite(values)
         known = np.where(finite, values, np.nan)
         least, most = np.fmin.reduceat(known, starts), np.fmax.reduceat(known, starts)
-        total = np.add.reduceat(np.where(finite, values, 0.0), starts)
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = np.add.reduceat(np.where(finite, values, 0.0), starts)
         bad = count - np.add.reduceat(finite.astype(np.int64), starts)
     lo, hi = np.minimum.reduceat(x, starts), np.maximum.reduceat(x, starts)
     last = ends - 1 + order if isinstance(order, int) else order[ends - 1]
@@ -146,12 +148,14 @@ def _reduce_rows(rows: Rows, grid: Grid) -> Rows:
         numbers = numbers[order]
     starts = _starts(numbers)
     ends = np.append(starts[1:], len(numbers))
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = np.add.reduceat(rows.sum, starts)
     return Rows(
         np.minimum.reduceat(rows.lo, starts),
         np.maximum.reduceat(rows.hi, starts),
         np.fmin.reduceat(rows.min, starts),
         np.fmax.reduceat(rows.max, starts),
-        np.add.reduceat(rows.sum, starts),
+        total,
         rows.last[ends - 1],
         np.add.reduceat(rows.count, starts),
         np.add.reduceat(rows.nonfinite, starts),

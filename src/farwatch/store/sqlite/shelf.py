@@ -4,7 +4,8 @@ Every transaction on `series.db` raises its `generation`, and what is kept in me
 reader begins a read transaction, compares the two numbers, and tries again in the moment between a commit and the
 change in memory. So nobody holds a lock while the disk works.
 
-Locks, in the order in which they are taken: `_writing` (one transaction after another), `lock` (memory only).
+Locks, in the order in which they are taken: the store's own for appending and flushing, `_writing` (one transaction
+after another), `lock` (memory only).
 """
 
 import sqlite3
@@ -291,13 +292,10 @@ class Shelf:
 
     # --- deleting
 
-    def delete(
-        self, run_id: str, names: Sequence[str] | None, seq: Callable[[], int], appending: threading.Lock
-    ) -> None:
-        """Forget series at once; `reclaim` gives their space back. `seq`: the last commit, asked when none can come."""
+    def delete(self, run_id: str, names: Sequence[str] | None, last: int) -> None:
+        """Forget series at once; `reclaim` gives their space back. `last`: the last commit; none comes meanwhile."""
         self.run(run_id)
-        with self._writing, appending:
-            last = seq()
+        with self._writing:
             run = self._runs.get(run_id)
             if run is None:
                 return

@@ -61,7 +61,9 @@ class SqliteStore:
         self._closed = False
         self._closing = False
         self._trouble: FarwatchError | None = None
-        self._appending = threading.Lock()  # taken before any lock of the shelf but `_writing`
+        self._trimmed = 0
+        self._appending = threading.Lock()  # first in order, then `_flushing`, then those of the shelf
+        self._flushing = threading.Lock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.ExitStack() as opened:
             self._folder_lock = opened.enter_context(contextlib.closing(FolderLock(folder)))
@@ -234,15 +236,15 @@ class SqliteStore:
 
     def delete(self, run: str, names: Sequence[str] | None = None) -> None:
         self._check_open()
-        self._shelf.delete(run, names, lambda: self._log.seq, self._appending)
+        with self._appending:
+            self._shelf.delete(run, names, self._log.seq)
         with self._shelf.changed:
             self._shelf.changed.notify_all()
 
     def flush(self) -> None:
         """Write everything that is in memory to `series.db`, and trim the log. Raises what goes wrong."""
         self._check_open()
-        with self._appending:
-            self._flush_all()
+        self._flush_all()
 
     def _flush_all(self) -> None:
         for _ in range(2):
@@ -252,11 +254,16 @@ class SqliteStore:
             self._flush_once()
 
     def _flush_once(self) -> None:
-        for damaged in self._shelf.flush():
-            self._note("flush", damaged)
-        if self.guard is not None:
-            self.guard(self._shelf.flushed)
-        self._log.trim(self._shelf.flushed)
+        """Write what was put aside, then trim the log; the flusher and `flush` take turns."""
+        with self._flushing:
+            for damaged in self._shelf.flush():
+                self._note("flush", damaged)
+            flushed = self._shelf.flushed
+            if self._trimmed < flushed:
+                if self.guard is not None:
+                    self.guard(flushed)
+                self._log.trim(flushed)
+                self._trimmed = flushed
 
     def _flush_for_ever(self) -> None:
         """The flusher: one memtable after another, and in between compaction and reclaiming."""
@@ -267,7 +274,7 @@ class SqliteStore:
                 if shelf.frozen is None and shelf.active.seq and age_us >= self._settings.flush_s * 1e6:
                     shelf.freeze(self._clock.mono_us())
                 if shelf.frozen is None and self._trouble is None and not shelf.doomed:
-                    shelf.changed.wait(RETRY_S)
+                    shelf.changed.wait(min(RETRY_S, max(self._settings.flush_s, 0.02)))
                     if shelf.frozen is None:
                         continue
             try:
