@@ -21,9 +21,7 @@ from farwatch.server.app import ENDPOINTS
 from farwatch.server.guard import API
 from farwatch.server.openapi import endpoint as openapi_endpoint
 from farwatch.server.route import Endpoint
-from farwatch.server.routes.system import PROBES
 from farwatch.service.access import PUBLIC
-
 
 ALL = (*ENDPOINTS, openapi_endpoint(ENDPOINTS))
 GUARDED = [one for one in ALL if one.scope != PUBLIC]

@@ -145,10 +145,10 @@ class Feed:
         numbers: dict[str, float] = {}
         for name, value in _flat(entry["metrics"]):
             if (
-                isinstance(value, str)
-                and value.lower() not in _WORDS
-                or isinstance(value, int)
-                and abs(value) > EXACT_INT
+                (isinstance(value, str)
+                and value.lower() not in _WORDS)
+                or (isinstance(value, int)
+                and abs(value) > EXACT_INT)
             ):
                 text = {
                     "name": name,

@@ -23,8 +23,8 @@ from farwatch.server.app import create_app
 from farwatch.server.connection import protocol
 from farwatch.server.peers import user_name
 from farwatch.server.services import Services, open_services
-from farwatch.service.access import Access
 from farwatch.servers import process_start
+from farwatch.service.access import Access
 from farwatch.settings import PORT, Settings, state_dir
 
 log = logging.getLogger("farwatch.server")

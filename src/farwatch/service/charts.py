@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from farwatch.errors import LimitError, NotFoundError, UsageError
-from farwatch.service.lines import Line, Span, drawn_table, joined, rows_of
+from farwatch.service import recut
+from farwatch.service.lines import Line, Span, drawn_table, joined
 from farwatch.service.packed import Table
 from farwatch.store.base import Axis, Buckets, Points, SeriesInfo, SeriesKey, Store
-from farwatch.store.series.cut import cut
 
 LINES_MAX = 1_000
 BUCKETS_MAX = 10_000
@@ -239,7 +239,7 @@ class Charts:
             return self._store.chart([span.key], axis="time", lo=lo, hi=hi, buckets=buckets)[0], False
         if info.count <= EXACT_POINTS:
             points = _clipped(self._store.points(span.key, lo=span.lo, hi=span.hi), "time", lo, hi)
-            return cut([(points.times.astype(np.float64), points.values)], buckets), False
+            return recut.of_points(points.times.astype(np.float64), points.values, buckets), False
         if span.lo is not None and info.step_min < span.lo:
             lo = _most(lo, self._time_of(span.key, span.lo, math.inf))
         if span.hi is not None and info.step_max > span.hi:
@@ -286,7 +286,7 @@ class Charts:
         placed = np.isfinite(at)
         line.unplaced = int(len(at) - placed.sum())
         chosen = placed & _between(at, wanted.lo, wanted.hi)
-        line.drawn = cut([(at[chosen], y.values[chosen])], wanted.buckets)
+        line.drawn = recut.of_points(at[chosen], y.values[chosen], wanted.buckets)
 
     def _placed_roughly(self, wanted: Wanted, line: Line, axis: list[Span]) -> None:
         """The same from buckets: each bucket of the line stands at the metric's mean in the steps that it covers."""
@@ -300,12 +300,9 @@ class Charts:
             return
         place = np.searchsorted(x.lo, (y.lo + y.hi) / 2, side="right") - 1
         at = np.where(place >= 0, x.mean[np.maximum(place, 0)], np.nan)
-        rows = rows_of(y)
-        rows.lo = rows.hi = at
         chosen = np.isfinite(at) & _between(at, wanted.lo, wanted.hi)
         line.unplaced = int(y.count[~np.isfinite(at)].sum())
-        rows = type(rows)(*(getattr(rows, name)[chosen] for name in type(rows).__slots__))
-        line.drawn = cut([rows], wanted.buckets) if chosen.any() else joined([], wanted.buckets)
+        line.drawn = recut.regrouped(recut.placed(recut.chosen(y, chosen), at[chosen]), wanted.buckets)
 
     def _charts(self, spans: list[Span], buckets: int) -> list[Buckets]:
         return [self._store.chart([span.key], lo=span.lo, hi=span.hi, buckets=buckets)[0] for span in spans]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from farwatch.service import recut
 from farwatch.service.packed import Table
 from farwatch.store.base import Buckets, SeriesInfo, SeriesKey
-from farwatch.store.series.cut import Rows, cut
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 LEVELS = 1 << 16  # of an overview line's range: finer than any screen, and coarse enough to compress
@@ -46,62 +46,16 @@ class Line:
     drawn: Buckets | None = None
 
 
-def rows_of(buckets: Buckets) -> Rows:
-    """The same buckets as rows that can be cut again."""
-    finite = buckets.count - buckets.nonfinite
-    total = np.where(finite > 0, np.nan_to_num(buckets.mean) * finite, 0.0)
-    return Rows(
-        buckets.lo.copy(), buckets.hi.copy(), buckets.min.copy(), buckets.max.copy(), total, buckets.last.copy(),
-        buckets.count.astype(np.int64), buckets.nonfinite.astype(np.int64),
-    )  # fmt: skip
-
-
 def joined(parts: Sequence[Buckets], buckets: int, *, across: bool = False) -> Buckets:
     """Parts of one line as one line of at most `buckets` buckets.
 
-    Parts that follow each other stay as they are while they fit. `across`: parts lie over each other (ranks); points at one x become one
-    bucket, with the envelope of all.
+    `across`: parts lie over each other (ranks); points at one x become one bucket, with the envelope of all.
     """
     present = [part for part in parts if len(part.lo)]
     if not present:
-        none = np.empty(0)
-        return Buckets(none, none, none, none, none, none, np.empty(0, np.int64), np.empty(0, np.int64), exact=True)
-    if len(present) == 1 and not across and len(present[0].lo) <= max(buckets, 1):
-        return present[0]
-    if not across and sum(len(part.lo) for part in present) <= buckets:
-        columns = [np.concatenate([getattr(part, name) for part in present]) for name in Rows.__slots__ if name != "sum"]
-        lo, hi, low, high, last, count, bad = columns
-        mean = np.concatenate([part.mean for part in present])
-        whole = Buckets(lo, hi, low, high, mean, last, count, bad, exact=all(part.exact for part in present))
-        return whole if bool((lo[1:] >= lo[:-1]).all()) else _ordered(whole)
-    if across:
-        merged = _same_x(present)
-        return merged if len(merged.lo) <= buckets else cut([rows_of(merged)], buckets)
-    return cut([rows_of(part) for part in present], buckets)
-
-
-def _ordered(buckets: Buckets) -> Buckets:
-    order = np.argsort(buckets.lo, kind="stable")
-    columns = {name: getattr(buckets, name)[order] for name in ("lo", "hi", "min", "max", "mean", "last", "count", "nonfinite")}
-    return Buckets(**columns, exact=buckets.exact)
-
-
-def _same_x(parts: Sequence[Buckets]) -> Buckets:
-    """Buckets of several ranks, those with the same edges made one."""
-    rows = [rows_of(part) for part in parts]
-    columns = {name: np.concatenate([getattr(row, name) for row in rows]) for name in Rows.__slots__}
-    order = np.lexsort((columns["hi"], columns["lo"]))
-    columns = {name: column[order] for name, column in columns.items()}
-    changed = (np.diff(columns["lo"]) != 0) | (np.diff(columns["hi"]) != 0)
-    starts = np.concatenate([[0], np.flatnonzero(changed) + 1])
-    count, bad = np.add.reduceat(columns["count"], starts), np.add.reduceat(columns["nonfinite"], starts)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.add.reduceat(columns["sum"], starts) / (count - bad)
-    ends = np.append(starts[1:], len(columns["lo"])) - 1
-    return Buckets(
-        columns["lo"][starts], columns["hi"][starts], np.fmin.reduceat(columns["min"], starts),
-        np.fmax.reduceat(columns["max"], starts), mean, columns["last"][ends], count, bad, exact=False,
-    )  # fmt: skip
+        return recut.empty()
+    whole = recut.same_place(present) if across else present[0] if len(present) == 1 else recut.concatenated(present)
+    return recut.regrouped(whole, max(buckets, 1))
 
 
 def drawn_table(head: dict[str, Any], lines: Sequence[Line], *, many: bool) -> Table:
