@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from farwatch.api import Api
+from farwatch.api import Api, Run
 from farwatch.settings import load
+from farwatch.wire.states import FINAL
 
 LIMIT_S = 60.0
 
@@ -100,6 +101,17 @@ class Server:
         )  # fmt: skip
         self.started.append(process)
         return process
+
+    def ended(self, api: Api, project: str, count: int = 1) -> list[Run]:
+        """The runs of a project, oldest first, once `count` of them have ended: a trainer does not wait for the server."""
+        found: list[Run] = []
+
+        def all_ended() -> bool:
+            found[:] = api.runs(project, sort="created")
+            return len(found) == count and all(run.state in FINAL for run in found)
+
+        wait_until(all_ended, f"{count} runs of {project} have ended")
+        return found
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `farwatch …` without a terminal."""
