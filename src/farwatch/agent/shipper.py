@@ -180,6 +180,8 @@ class Shipper:
             s.writer_id: self._life_of(s)
             for s in self._shipments
             if s.registered and not s.dormant and s.folder.role == "trainer"
+            # Of a process of elsewhere nothing is known: its records alone are its signs of life.
+            and (s.alive is not None or s.death is not None)
         }
         # Without anything to tell it still asks for the epoch, once there is a contact: a restore needs journals again.
         if not (told or self.reached) or not self.backoff.ready(self._clock.mono_us()):
@@ -396,7 +398,7 @@ class Shipper:
     # --- what is told
 
     def _life_of(self, s: Shipment) -> dict[str, Any]:
-        waiting = s.pending.count if s.pending is not None else 0
+        waiting = s.pending.count if s.pending is not None else int(not s.caught_up)
         bytes_behind = 0 if s.caught_up else s.reader.behind_bytes()
         life: dict[str, Any] = {"records_behind": waiting, "bytes_behind": bytes_behind + s.files_bytes}
         if s.alive is not None:
