@@ -158,7 +158,7 @@ function live(body) {
   for (const run of world.runs) {
     const was = before.at.get(run.id);
     if (!was || was.contact === run.contact) continue;
-    if (body.runs.includes(run.id) || run.project === body.project) answer.runs.push(row(run));
+    if (body.runs.includes(run.id) || run.project === body.project || body.project === "*") answer.runs.push(row(run));
     for (const wanted of body.series) {
       if (wanted.run !== run.id || !run.series.has(`${wanted.name}\n0`)) continue;
       const line = series(run, wanted.name);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { backoffMs, union } from './live';
+import { backoffMs, seqOf, union } from './live';
 
 describe('union', () => {
   it('asks once for what several readers want', () => {
@@ -9,8 +9,13 @@ describe('union', () => {
     expect(union([one, two])).toEqual({
       project: 'digits', runs: ['a', 'b'], series: [{ run: 'a', name: 'loss' }, { run: 'b', name: 'loss' }], console: ['b'],
     });
+    expect(union([one, { ...two, project: 'other' }]).project).toBe('*');
     expect(union([])).toEqual({ project: null, runs: [], series: [], console: [] });
   });
+});
+
+describe('seqOf', () => {
+  it('is the commit number', () => expect(['a:7', 'a:b:12.30'].map(seqOf)).toEqual([7, 12]));
 });
 
 describe('backoff', () => {

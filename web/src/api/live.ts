@@ -40,7 +40,12 @@ export function union(interests: Iterable<Interest>): Interest {
     interest.console.forEach((run) => console.add(run));
     interest.series.forEach((one) => series.set(`${one.run}\n${one.name}`, one));
   }
-  return { project: [...projects][0] ?? null, runs: [...runs], series: [...series.values()], console: [...console] };
+  return { project: projects.size > 1 ? '*' : ([...projects][0] ?? null), runs: [...runs], series: [...series.values()], console: [...console] };
+}
+
+/** Commit number of a cursor (`epoch:seq` or `epoch:seq.n`). */
+export function seqOf(cursor: string): number {
+  return Number.parseInt(cursor.slice(cursor.lastIndexOf(':') + 1), 10);
 }
 
 /** How long to wait before the n-th attempt: doubles from 0.4 s to 8 s, with jitter, so that tabs do not march in step. */

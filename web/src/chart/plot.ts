@@ -1,6 +1,6 @@
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { formatShort } from '../model/numbers';
+import { formatIn } from '../model/units';
 import { padded, xExtent, yExtent } from '../model/lines';
 import { logTicks, niceTicks, xLabel, xTicks } from '../model/ticks';
 import type { Inks } from '../state/prefs.svelte';
@@ -55,7 +55,7 @@ export class Plot {
             size: 24,
             gap: 4,
             grid: { show: false },
-            splits: (u, _index, low, high) => xTicks(this.#view.x, low, high, Math.max(2, Math.floor(u.bbox.width / uPlot.pxRatio / 72))),
+            splits: (u, _index, low, high) => xTicks(this.#view.x, low, high, Math.max(2, Math.round(u.bbox.width / uPlot.pxRatio / 60))),
             values: (_u, splits) => splits.map((split) => xLabel(this.#view.x, split, this.#range[1] - this.#range[0])),
           },
           {
@@ -64,10 +64,10 @@ export class Plot {
             gap: 6,
             grid: { stroke: () => this.#inks.hairline, width: 1 },
             splits: (u, _index, low, high) => {
-              const count = Math.max(2, Math.floor(u.bbox.height / uPlot.pxRatio / 36));
+              const count = Math.max(2, Math.round(u.bbox.height / uPlot.pxRatio / 40));
               return this.#view.log ? logTicks(10 ** low, 10 ** high, count).map(Math.log10) : niceTicks(low, high, count);
             },
-            values: (_u, splits) => splits.map((split) => formatShort(this.#view.log ? Number((10 ** split).toPrecision(6)) : split)),
+            values: (_u, splits) => splits.map((split) => formatIn(this.#view.log ? Number((10 ** split).toPrecision(6)) : split, this.#view.unit, 'short')),
           },
         ],
         cursor: {

@@ -1,7 +1,7 @@
 import { postColumns } from '../api/client';
 import type { LineRef, SeriesMeta } from '../api/types';
 import { seriesCsv } from '../model/csv';
-import { formatShort } from '../model/numbers';
+import { formatIn } from '../model/units';
 import { logTicks, niceTicks, xLabel, xTicks } from '../model/ticks';
 import { drawLines, xPosition, yPosition } from './draw';
 import type { Plot } from './plot';
@@ -48,7 +48,7 @@ export function plotSvg(plot: Plot, title: string): string {
     pen.moveTo(moved.left, y(tick));
     pen.lineTo(moved.left + moved.width, y(tick));
     pen.stroke();
-    pen.text(moved.left - 6, y(tick) + 4, formatShort(tick), inks.ink2, 11, 'end');
+    pen.text(moved.left - 6, y(tick) + 4, formatIn(tick, view.unit, 'short'), inks.ink2, 11, 'end');
   }
   for (const tick of xTicks(view.x, frame.xMin, frame.xMax, Math.max(2, Math.floor(frame.width / 72))))
     pen.text(x(tick), moved.top + moved.height + 16, xLabel(view.x, tick, frame.xMax - frame.xMin), inks.ink2, 11, 'middle');

@@ -87,6 +87,9 @@ export const FLAT = 12;
 /** A prefix with fewer charts than this gets no heading of its own. */
 const SMALL = 3;
 
+/** Names that only count: nobody's first question. */
+const COUNTER = /(^|\/)(epoch|step|global_step|iteration|batch)$/i;
+
 function weight(section: string, main: string | null): number {
   if (main !== null && sectionOf(main) === section) return 0;
   if (section === 'train') return 1;
@@ -104,6 +107,7 @@ export function sectionsOf(charts: readonly ChartSpec[], main: string | null): S
     (a, b) =>
       Number(b === host) - Number(a === host) ||
       weight(a.section, host?.key ?? main) - weight(b.section, host?.key ?? main) ||
+      Number(COUNTER.test(a.key)) - Number(COUNTER.test(b.key)) ||
       naturalOrder(a.section, b.section) ||
       naturalOrder(a.title, b.title),
   );

@@ -77,6 +77,12 @@ describe('smooth', () => {
     expect([...smooth(x, x.map(() => 2), 0.9, 100)].every((value) => Math.abs(value - 2) < 1e-12)).toBe(true);
   });
 
+  it('does not lag behind a slope', () => {
+    const calm = smooth(x, x, 0.8, 100);
+
+    expect(Math.abs(calm[50]! - 50)).toBeLessThan(0.01);
+  });
+
   it('calms noise and keeps gaps', () => {
     const holed = noisy.map((value, k) => (k === 50 ? NaN : value));
 

@@ -129,29 +129,34 @@ export function nearest(x: Float64Array, place: number, reach: number): number {
 }
 
 /**
- * Exponential moving average without the pull towards the start, whose memory is a share of the visible range, so
- * that it looks the same however many points there are. `strength` is 0 (none) to 1. Gaps stay gaps.
+ * Weighted mean of both sides with weights that fall off exponentially, so that the curve does not lag behind its
+ * points as a one-sided average does. The reach is a share of the visible range: it looks the same however many points
+ * there are. `strength` is 0 (none) to 1. Gaps stay gaps.
  */
 export function smooth(x: Float64Array, y: Float64Array, strength: number, span: number): Float64Array {
-  if (strength <= 0 || x.length < 3 || !(span > 0)) return y;
-  const memory = (span * strength ** 3) / 4;
-  const out = new Float64Array(y.length);
-  let sum = 0;
-  let weight = 0;
-  let before = x[0]!;
-  for (let k = 0; k < y.length; k++) {
-    const value = y[k]!;
-    if (!Number.isFinite(value)) {
-      out[k] = value;
-      continue;
+  const n = y.length;
+  if (strength <= 0 || n < 3 || !(span > 0)) return y;
+  const reach = (span * strength ** 3) / 8;
+  const sums = new Float64Array(n);
+  const weights = new Float64Array(n);
+  const sweep = (from: number, to: number, by: 1 | -1): void => {
+    let sum = 0;
+    let weight = 0;
+    let before = x[from]!;
+    for (let k = from; k !== to; k += by) {
+      const keep = Math.exp(-Math.abs(x[k]! - before) / reach);
+      before = x[k]!;
+      const known = Number.isFinite(y[k]!);
+      sum = sum * keep + (known ? y[k]! : 0);
+      weight = weight * keep + (known ? 1 : 0);
+      sums[k]! += sum;
+      weights[k]! += weight;
     }
-    const keep = Math.exp(-(x[k]! - before) / memory);
-    before = x[k]!;
-    sum = sum * keep + value;
-    weight = weight * keep + 1;
-    out[k] = sum / weight;
-  }
-  return out;
+  };
+  sweep(0, n, 1);
+  sweep(n - 1, -1, -1);
+  // each point was counted by both sweeps
+  return y.map((value, k) => (Number.isFinite(value) ? (sums[k]! - value) / (weights[k]! - 1) : value));
 }
 
 /** Smallest and largest finite x of all lines, or null. */

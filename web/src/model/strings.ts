@@ -30,6 +30,8 @@ const en = {
   'copy': 'Copy',
   'copied': 'Copied',
 
+  'projects.recent': 'Newest runs',
+  'projects.ago': '{age} ago',
   'projects.runs': '{n} runs',
   'projects.run': '1 run',
   'projects.running': '{n} running',
@@ -108,6 +110,7 @@ const en = {
   'charts.val': 'val',
   'charts.validation': 'Training or validation',
   'charts.count': '{n} charts',
+  'charts.unnamed': 'without a section',
   'charts.more': 'Show {n} more',
   'charts.full': 'Full screen (f)',
   'charts.close': 'Close',
@@ -236,6 +239,8 @@ const zh: Record<StringKey, string> = {
   'copy': '复制',
   'copied': '已复制',
 
+  'projects.recent': '最新运行',
+  'projects.ago': '{age}前',
   'projects.runs': '{n} 个运行',
   'projects.run': '1 个运行',
   'projects.running': '{n} 个正在运行',
@@ -314,6 +319,7 @@ const zh: Record<StringKey, string> = {
   'charts.val': '验证',
   'charts.validation': '训练或验证',
   'charts.count': '{n} 张图',
+  'charts.unnamed': '未分组',
   'charts.more': '再显示 {n} 张',
   'charts.full': '全屏 (f)',
   'charts.close': '关闭',

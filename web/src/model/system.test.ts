@@ -6,7 +6,7 @@ describe('systemSections', () => {
     const [section] = systemSections(['system/cpu', 'system/gpu.0.power_w', 'system/gpu.10.power_w', 'system/gpu.2.power_w', 'system/gpu/0/memory', 'system/disk']);
 
     expect(section?.charts.map((chart) => [chart.title, Object.values(chart.labels ?? {})])).toEqual([
-      ['gpu/memory', ['0']], ['gpu/power_w', ['0', '2', '10']], ['cpu', ['cpu']], ['disk', ['disk']],
+      ['gpu/memory', ['0']], ['gpu/power', ['0', '2', '10']], ['cpu', ['cpu']], ['disk', ['disk']],
     ]);
   });
 

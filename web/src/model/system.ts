@@ -1,3 +1,4 @@
+import { withoutUnit } from './units';
 import { naturalOrder, type ChartSpec, type Section } from './grouping';
 
 /**
@@ -17,7 +18,7 @@ export function systemSections(names: readonly string[]): Section[] {
   const specs = [...charts.values()].map(
     (chart): ChartSpec => ({
       key: [...chart.names.keys()][0]!,
-      title: chart.title,
+      title: withoutUnit(chart.title),
       section: '',
       metrics: [...chart.names.keys()].map((name) => ({ name, role: 'train' })),
       labels: Object.fromEntries(chart.names),

@@ -1,5 +1,5 @@
 import { postColumns } from '../api/client';
-import type { LiveEvent } from '../api/live';
+import { seqOf, type LiveEvent } from '../api/live';
 import type { ChartMeta, ChartRequest, LineRef } from '../api/types';
 import { decodeLines, lineKey, liveX, withTail, type Line, type Tail } from '../model/lines';
 import { toNumber } from '../model/numbers';
@@ -187,8 +187,8 @@ export class Feed {
       this.#schedule();
       return;
     }
-    const from = since === null ? Infinity : Number(since.split(':').pop());
-    const to = Number(answer.cursor.split(':').pop());
+    const from = since === null ? Infinity : seqOf(since);
+    const to = seqOf(answer.cursor);
     const named = new Set(series);
     for (const slot of this.#slots.values()) {
       if (!slot.users.size || slot.joined || slot.seq < 0 || !named.has(`${slot.ref.run}\n${slot.ref.name}`)) continue;

@@ -1,11 +1,13 @@
 import { ApiError, getJson, query } from '../api/client';
 import type { LiveEvent } from '../api/live';
-import type { Cell, ListedRun, MetricList, RunList } from '../api/types';
+import type { Cell, ListedRun, RunList } from '../api/types';
 import { assignColours, colourIndex } from '../model/colour';
 import { varying } from '../model/grouping';
 import { isCondition } from '../model/route';
 import type { ShownRun } from './charts.svelte';
+import type { Group } from '../model/groups';
 import { live } from './live.svelte';
+import { RunMetrics } from './metrics.svelte';
 import { prefs } from './prefs.svelte';
 import { router } from './router.svelte';
 
@@ -33,6 +35,7 @@ export class ProjectPage {
   /** Chosen short ids; null while nobody has chosen, then the newest are shown. */
   chosen = $state.raw<string[] | null>(router.query.has('runs') ? (router.query.get('runs') ?? '').split(',').filter(Boolean) : null);
   names = $state.raw<string[]>([]);
+  closed = $state.raw<Group[]>([]);
   units = $state.raw<ReadonlyMap<string, string>>(new Map());
   beats = $state<Record<string, number>>({});
   readonly selected = $derived(this.#selected());
@@ -41,10 +44,11 @@ export class ProjectPage {
     return this.selected.map((run) => ({ id: run.id, name: run.name, short: run.short, colour: colours.get(run.id)!, startedMs: run.started_ms ?? run.created_ms }));
   });
   readonly main = $derived(this.runs.find((run) => run.main_metric)?.main_metric ?? null);
-  #known = new Map<string, string[]>();
+  #known = new Map<string, RunMetrics>();
   #stop: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #sequence = 0;
+  #beaten = new Map<string, number>();
 
   constructor(project: string) {
     this.project = project;
@@ -158,24 +162,54 @@ export class ProjectPage {
   #worth(list: RunList): string[] {
     const different = new Set(varying(list.columns, list.runs.map((run) => run.cells)).filter((column) => column.startsWith('config.')));
     const config = list.columns.filter((column) => different.has(column)).slice(0, 2);
-    return [...config, ...list.columns.filter((column) => column.startsWith('summary.'))];
+    return [...list.columns.filter((column) => column.startsWith('summary.')).slice(0, 1), ...config, ...list.columns.filter((column) => column.startsWith('summary.')).slice(1)];
   }
 
-  /** Names of the metrics of the selected runs, all together. */
-  async #loadNames(force: string[] = []): Promise<void> {
-    for (const id of force) this.#known.delete(id);
-    const units = new Map(this.units);
+  /** Names of the metrics of the selected runs, all together; of those in `stale`, asked again. */
+  async #loadNames(stale: string[] = []): Promise<void> {
     await Promise.all(
-      this.selected.filter((run) => !this.#known.has(run.id)).map(async (run) => {
-        const list = await getJson<MetricList>(`runs/${run.id}/metrics${query({ limit: 2000 })}`).catch(() => null);
-        if (!list) return;
-        this.#known.set(run.id, list.metrics.map((metric) => metric.name).filter((name) => !name.startsWith('system/')));
-        for (const metric of list.metrics) if (metric.unit) units.set(metric.name, metric.unit);
+      this.selected.map(async (run) => {
+        const known = this.#known.get(run.id);
+        if (known && !stale.includes(run.id)) return;
+        const metrics = known ?? new RunMetrics(run.id);
+        await metrics.load().then(() => this.#known.set(run.id, metrics), () => {}); // asked again with the next change
       }),
     );
-    const names = [...new Set(this.selected.flatMap((run) => this.#known.get(run.id) ?? []))];
+    this.#gather();
+  }
+
+  /** Load a group of names of every selected run that has it. */
+  async open(prefix: string): Promise<void> {
+    await Promise.all(this.#mine().filter((metrics) => metrics.closed.some((group) => group.prefix === prefix)).map((metrics) => metrics.open(prefix)));
+    this.#gather();
+  }
+
+  async search(text: string): Promise<void> {
+    await Promise.all(this.#mine().map((metrics) => metrics.search(text)));
+    this.#gather();
+  }
+
+  #mine(): RunMetrics[] {
+    return this.selected.flatMap((run) => this.#known.get(run.id) ?? []);
+  }
+
+  #gather(): void {
+    const mine = this.#mine();
+    const units = new Map<string, string>();
+    const groups = new Map<string, number>();
+    const names = new Set<string>();
+    for (const metrics of mine) {
+      for (const { name, unit } of metrics.list) {
+        if (name.startsWith('system/')) continue;
+        names.add(name);
+        if (unit) units.set(name, unit);
+      }
+      for (const name of metrics.found) if (!name.startsWith('system/')) names.add(name);
+      for (const { prefix, count } of metrics.closed) if (prefix !== 'system') groups.set(prefix, Math.max(count, groups.get(prefix) ?? 0));
+    }
     this.units = units;
-    if (names.join('\n') !== this.names.join('\n')) this.names = names;
+    this.closed = [...groups].map(([prefix, count]) => ({ prefix, count }));
+    if ([...names].join('\n') !== this.names.join('\n')) this.names = [...names];
   }
 
   refreshNames(): void {
@@ -193,7 +227,7 @@ export class ProjectPage {
       this.runs = this.runs.map((run) => {
         const row = changed.get(run.id);
         if (!row) return run;
-        this.beats[run.id] = (this.beats[run.id] ?? 0) + 1;
+        this.#beat(run.id);
         return { ...run, ...row, cells: this.#cells(run, row.main_metric, row.main_last) };
       });
       const fresh = [...changed.keys()].some((id) => !known.has(id));
@@ -207,6 +241,14 @@ export class ProjectPage {
 
   #cells(run: ListedRun, main: string | null, last: Cell): Cell[] {
     return run.cells.map((cell, k) => (main !== null && this.columns[k] === `summary.${main}` ? last : cell));
+  }
+
+  /** The dot of a run pulses when its data moves, but not faster than an eye likes. */
+  #beat(id: string): void {
+    const now = Date.now();
+    if (now - (this.#beaten.get(id) ?? 0) < 900) return;
+    this.#beaten.set(id, now);
+    this.beats[id] = (this.beats[id] ?? 0) + 1;
   }
 
   #later(ms: number): void {

@@ -1,13 +1,14 @@
 import { ApiError, getJson, query } from '../api/client';
 import type { LiveEvent } from '../api/live';
-import type { FileRow, MediaList, MetricInfo, MetricList, RunDetail } from '../api/types';
+import type { FileRow, MediaList, MetricInfo, RunDetail } from '../api/types';
 import type { Tab } from '../model/route';
 import { toNumber } from '../model/numbers';
 import { stateLook } from '../model/states';
+import { systemUnit } from '../model/units';
 import { clock } from './clock.svelte';
 import { live } from './live.svelte';
+import { RunMetrics } from './metrics.svelte';
 
-const METRICS = 2000;
 const RATE_MS = 15_000;
 
 /** A number for the head of a run page. */
@@ -22,8 +23,7 @@ export interface Headline {
 /** One run: what it is, what it has logged, and which tabs hold something. */
 export class RunPage {
   detail = $state.raw<RunDetail | null>(null);
-  metrics = $state.raw<MetricInfo[]>([]);
-  total = $state(0);
+  known = $state.raw<RunMetrics | null>(null);
   error = $state.raw<ApiError | null>(null);
   loaded = $state(false);
   beat = $state(0);
@@ -31,10 +31,15 @@ export class RunPage {
   hasMedia = $state(false);
   hasFiles = $state(false);
   hasConsole = $state(false);
+  readonly metrics = $derived(this.known?.list ?? []);
   readonly names = $derived(this.metrics.map((metric) => metric.name));
   readonly system = $derived(this.names.filter((name) => name.startsWith('system/')));
-  readonly logged = $derived(this.names.filter((name) => !name.startsWith('system/')));
-  readonly units = $derived(new Map(this.metrics.flatMap((metric) => (metric.unit ? [[metric.name, metric.unit] as const] : []))));
+  readonly logged = $derived([...new Set([...this.names, ...(this.known?.found ?? [])])].filter((name) => !name.startsWith('system/')));
+  readonly closed = $derived((this.known?.closed ?? []).filter((group) => group.prefix !== 'system'));
+  readonly units = $derived(new Map(this.metrics.flatMap((metric) => {
+    const unit = metric.unit ?? (metric.name.startsWith('system/') ? systemUnit(metric.name) : null);
+    return unit ? [[metric.name, unit] as const] : [];
+  })));
   readonly main = $derived(this.detail?.main_metric ?? null);
   readonly headlines = $derived(headlinesOf(this.metrics, this.main));
   readonly tabs = $derived.by(() => this.#tabs());
@@ -43,6 +48,7 @@ export class RunPage {
   #stop: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #want = '';
+  #beaten = 0;
 
   constructor(ref: string) {
     this.#ref = ref;
@@ -72,9 +78,9 @@ export class RunPage {
 
   async #loadMetrics(): Promise<void> {
     if (!this.detail) return;
-    const list = await getJson<MetricList>(`runs/${this.detail.id}/metrics${query({ limit: METRICS })}`);
-    this.metrics = list.metrics;
-    this.total = list.total;
+    const known = this.known ?? new RunMetrics(this.detail.id);
+    await known.load();
+    this.known = known;
   }
 
   /** Which of the heavier tabs have anything to show. */
@@ -115,8 +121,11 @@ export class RunPage {
       if (was.state !== row.state || was.attempt !== row.attempt) this.#later(() => void this.load(), 200);
     }
     const mine = answer.points.filter((points) => points.run === id && points.rank === 0);
-    if (mine.length || row) this.beat += 1;
-    if (mine.length) this.metrics = this.metrics.map((metric) => mine.filter((points) => points.name === metric.name).reduce((at, points) => advance(at, points.steps.map(toNumber), points.values.map(toNumber)), metric));
+    if ((mine.length || row) && Date.now() - this.#beaten > 900) {
+      this.#beaten = Date.now();
+      this.beat += 1;
+    }
+    if (mine.length && this.known) this.known.list = this.known.list.map((metric) => mine.filter((points) => points.name === metric.name).reduce((at, points) => advance(at, points.steps.map(toNumber), points.values.map(toNumber)), metric));
     if (answer.new_metrics[id]) this.#later(() => void this.#loadMetrics().then(() => this.#listen()), 150);
     if (answer.media[id]) this.hasMedia = true;
     if (answer.console.some((part) => part.run === id)) {
@@ -183,7 +192,7 @@ export function goalOf(name: string, goal: 'min' | 'max' | null): 'min' | 'max' 
 function headlinesOf(metrics: readonly MetricInfo[], main: string | null): Headline[] {
   const weight = (metric: MetricInfo): number => {
     if (metric.name === main) return 0;
-    if (metric.goal) return 1;
+    if (metric.goal) return metric.name.startsWith('train') ? 3 : 1;
     const plain = metric.name.replace(/^(train|val|valid|eval|test)[/_]/, '');
     if (/^(acc|accuracy|loss|reward|f1|perplexity|ppl)$/i.test(plain)) return plain === metric.name || !metric.name.startsWith('train') ? 2 : 3;
     return 9;

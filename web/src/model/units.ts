@@ -1,0 +1,28 @@
+import { formatBytes, formatExact, formatNumber, formatShort } from './numbers';
+
+const SUFFIXES: readonly [RegExp, string][] = [
+  [/_bytes_per_s$/, 'B/s'], [/_bytes$/, 'B'], [/_percent$/, '%'], [/_w$/, 'W'], [/_c$/, '°C'], [/_s$/, 's'], [/(^|\/)(cpu|utilization)$/, '%'],
+];
+
+/** Unit of one of our own machine metrics; those of other people's metrics come from their definition, never from a guess. */
+export function systemUnit(name: string): string | null {
+  return SUFFIXES.find(([pattern]) => pattern.test(name))?.[1] ?? null;
+}
+
+/** The name without the unit that is written beside it. */
+export function withoutUnit(title: string): string {
+  return title.replace(/_(bytes_per_s|bytes|percent|w|c|s)$/, '').replaceAll('_', ' ');
+}
+
+const scaled = (unit: string | null): boolean => unit === 'B' || unit === 'B/s';
+
+/** A number with the unit where that changes how it is written: 31 GB instead of 3.1e10. */
+export function formatIn(value: number, unit: string | null, form: 'plain' | 'short' | 'exact' = 'plain'): string {
+  if (scaled(unit) && Number.isFinite(value)) return (value < 0 ? '\u2212' : '') + formatBytes(Math.abs(value)) + (unit === 'B/s' ? '/s' : '');
+  return form === 'short' ? formatShort(value) : form === 'exact' ? formatExact(value) : formatNumber(value);
+}
+
+/** Whether the unit still has to be written beside the title. */
+export function shownUnit(unit: string | null): string | null {
+  return scaled(unit) ? null : unit;
+}
