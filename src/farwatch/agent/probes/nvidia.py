@@ -14,20 +14,22 @@ class NvidiaProbe:
     """All GPUs that this machine shows: `gpu/0/utilization` and `gpu/0/memory_percent` in percent,
     `gpu/0/memory_bytes`, `gpu/0/power_w`, `gpu/0/temperature_c`."""
 
-    def __init__(self) -> None:
-        self._nvml: Any = None
+    def __init__(self, nvml: Any = None) -> None:
+        """`nvml`: the module `pynvml`; None: if there is a driver and the module."""
+        self._nvml = nvml if nvml is not None else _find_nvml()
         self._devices: list[Any] = []
         self._failures = 0
-        try:
-            ctypes.CDLL(LIBRARY)  # the Python module is large: imported only where there is a driver
-            import pynvml
-        except (OSError, ImportError):
+        if self._nvml is None:
             return
         try:
-            pynvml.nvmlInit()
-            self._nvml = pynvml
-            self._devices = [pynvml.nvmlDeviceGetHandleByIndex(n) for n in range(pynvml.nvmlDeviceGetCount())]
-        except pynvml.NVMLError as error:
+            self._nvml.nvmlInit()
+        except self._nvml.NVMLError as error:
+            LOG.info("no GPU metrics: %s", error)
+            self._nvml = None
+            return
+        try:
+            self._devices = [self._nvml.nvmlDeviceGetHandleByIndex(n) for n in range(self._nvml.nvmlDeviceGetCount())]
+        except self._nvml.NVMLError as error:
             LOG.info("no GPU metrics: %s", error)
             self.close()
 
@@ -78,3 +80,12 @@ class NvidiaProbe:
     @staticmethod
     def _temperature(nvml: Any, device: Any) -> list[tuple[str, float]]:
         return [("temperature_c", float(nvml.nvmlDeviceGetTemperature(device, nvml.NVML_TEMPERATURE_GPU)))]
+
+
+def _find_nvml() -> Any:
+    try:
+        ctypes.CDLL(LIBRARY)  # the Python module is large: imported only where there is a driver
+        import pynvml
+    except (OSError, ImportError):
+        return None
+    return pynvml
