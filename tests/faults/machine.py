@@ -146,8 +146,14 @@ class Machine:
 
     def sync(self) -> subprocess.CompletedProcess[str]:
         """`farwatch sync`: deliver what is left, by hand."""
-        command = [sys.executable, "-m", "farwatch.cli", "sync", "--json"]
-        return subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=120)
+        return self.cli("sync", check=False)
+
+    def cli(self, *words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """One command of the command line, with `--json`."""
+        command = [sys.executable, "-m", "farwatch.cli", *map(str, words), "--json"]
+        done = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0 or not check, done.stderr
+        return done
 
     # --- reading
 
