@@ -15,7 +15,7 @@ from farwatch.server.spool import Uploads
 from farwatch.service.access import Access
 from farwatch.service.charts import Charts
 from farwatch.service.hub import Hub
-from farwatch.service.ingest import Ingest
+from farwatch.service.ingest import Ingest, not_yet
 from farwatch.service.liveness import Liveness
 from farwatch.service.runs import Runs
 from farwatch.settings import Settings
@@ -91,7 +91,7 @@ def open_services(
     server_id = prepare_data(data)
     closers: list[Callable[[], object]] = []
     try:
-        store = open_store(data / "store", settings, clock)
+        store = open_store(data, settings, clock, guard=not_yet)
         closers.append(store.close)
         meta = Meta(data / "meta.db", clock)
         closers.append(meta.close)
@@ -103,11 +103,24 @@ def open_services(
         closers.append(ingest.close)
         blobs = FolderBlobs(data / "blobs")
         return Services(
-            settings=settings, clock=clock, access=access, store=store, runs=runs, ingest=ingest, hub=hub, blobs=blobs, data=data,
-            liveness=Liveness(meta, runs, hub, settings, clock), charts=Charts(store, runs, lambda: hub.seq),
-            uploads=Uploads(data, blobs, runs.spooled, settings), feed=Feed(runs, store, ingest, settings, clock),
-            server_id=server_id, version=version, address=address, closers=closers,
-        )  # fmt: skip
+            settings=settings,
+            clock=clock,
+            access=access,
+            store=store,
+            runs=runs,
+            ingest=ingest,
+            hub=hub,
+            blobs=blobs,
+            data=data,
+            liveness=Liveness(meta, runs, hub, settings, clock),
+            charts=Charts(store, runs, lambda: hub.seq),
+            uploads=Uploads(data, blobs, runs.spooled, settings),
+            feed=Feed(runs, store, ingest, settings, clock),
+            server_id=server_id,
+            version=version,
+            address=address,
+            closers=closers,
+        )
     except BaseException:
         while closers:
             closers.pop()()
