@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -46,12 +48,26 @@ class Running:
 
     def start(self, *extra: str) -> "Running":
         command = [
-            sys.executable, "-P", "-m", "farwatch.server", "--json", "--port", "0", "--log", "INFO", "--dir", str(self.folder), *self.extra, *extra,
-        ]  # fmt: skip
+            sys.executable,
+            "-P",
+            "-m",
+            "farwatch.server",
+            "--json",
+            "--port",
+            "0",
+            "--log",
+            "INFO",
+            "--dir",
+            str(self.folder),
+            *self.extra,
+            *extra,
+        ]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FARWATCH_")}
         environment["PYTHONPATH"] = os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])
         with open(self.folder.parent / (self.folder.name + ".log"), "a") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True, cwd="/")
+            self.process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True, cwd="/"
+            )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, self.log
@@ -72,7 +88,13 @@ class Running:
         return told
 
     def ask(
-        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, *, raw: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        raw: bytes | None = None,
     ) -> Reply:
         """One request on a connection of its own. `body` goes as JSON, `raw` as it is."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LIMIT_S)
@@ -80,11 +102,15 @@ class Running:
             data = raw if raw is not None else None if body is None else json.dumps(body).encode()
             connection.request(method, path, data, dict(headers or {}))
             answer = connection.getresponse()
-            return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+            return Reply(
+                answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+            )
         finally:
             connection.close()
 
-    def api(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, **more: Any) -> Reply:
+    def api(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None, **more: Any
+    ) -> Reply:
         return self.ask(method, "/api/v1" + path, body, headers, **more)
 
     def stranger(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Reply:
@@ -164,3 +190,30 @@ def running(folder: Path, *extra: str) -> Iterator[Running]:
         yield server.start()
     finally:
         server.stop()
+
+
+def raw(server: Running, data: bytes, *, until_closed: bool = False) -> bytes:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) as sock:
+        sock.sendall(data)
+        got = b""
+        while until_closed or b"\r\n\r\n" not in got:
+            piece = sock.recv(65536)
+            if not piece:
+                break
+            got += piece
+        return got
+
+
+def memory(server: Running) -> int:
+    assert server.process is not None
+    text = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) * 1024  # type: ignore[index]
+
+
+def chart(server: Running, run: str, name: str, **more: object) -> dict[str, list[float]]:
+    reply = server.api(
+        "POST", "/charts", {"lines": [{"run": run, "name": name}], **more}, {"Accept": "application/json"}
+    )
+    assert reply.status == 200, reply.body
+    arrays: dict[str, list[float]] = reply.json["arrays"]
+    return arrays

@@ -32,7 +32,9 @@ class Kept:
     def row(self, run_id: str) -> Mapping[str, Any]:
         return {"id": run_id, "started_ms": 1_000_000}
 
-    def visible(self, run_id: str, name: str, rank: int) -> Sequence[tuple[SeriesKey, float | None, float | None]]:
+    def visible(
+        self, run_id: str, name: str, rank: int
+    ) -> Sequence[tuple[SeriesKey, float | None, float | None]]:
         given = self.spans.get((run_id, name, rank))
         if given is not None:
             return given
@@ -51,7 +53,15 @@ class World:
         self.charts = Charts(self.store, self.runs)
 
     def log(
-        self, run: str, name: str, steps: Any, values: Any, *, rank: int = 0, attempt: int = 1, times: Any = None
+        self,
+        run: str,
+        name: str,
+        steps: Any,
+        values: Any,
+        *,
+        rank: int = 0,
+        attempt: int = 1,
+        times: Any = None,
     ) -> None:
         writer_id = random.randbytes(16).hex()
         self.store.register(Writer(writer_id, run, rank, attempt))
@@ -161,7 +171,10 @@ def test_a_later_attempt_takes_over_and_what_it_hides_is_pale(world: World) -> N
     meta, arrays = world.chart([{"run": "r", "name": "loss", "attempt": "all"}], buckets=1_000)
     latest, drawn = world.chart([{"run": "r", "name": "loss"}], buckets=1_000)
 
-    assert [(line["pale"], line["attempt"], line["length"]) for line in meta["lines"]] == [(False, 2, 120), (True, 1, 40)]
+    assert [(line["pale"], line["attempt"], line["length"]) for line in meta["lines"]] == [
+        (False, 2, 120),
+        (True, 1, 40),
+    ]
     assert part(meta, arrays, 1, "px").tolist() == list(range(60, 100))
     assert part(latest, drawn, 0, "pv").tolist() == [1.0] * 60 + [2.0] * 60
     assert part(latest, drawn, 0, "px").tolist() == list(range(120))
@@ -170,12 +183,17 @@ def test_a_later_attempt_takes_over_and_what_it_hides_is_pale(world: World) -> N
 def test_visible_history_is_clipped_over_time_too(world: World) -> None:
     first, second = SeriesKey("r", "loss", 0, 1), SeriesKey("r", "loss", 0, 2)
     world.log("r", "loss", range(100), np.full(100, 1.0), times=np.arange(100) * 1_000_000)
-    world.log("r", "loss", range(60, 120), np.full(60, 2.0), attempt=2, times=(200 + np.arange(60)) * 1_000_000)
+    world.log(
+        "r", "loss", range(60, 120), np.full(60, 2.0), attempt=2, times=(200 + np.arange(60)) * 1_000_000
+    )
     world.runs.spans["r", "loss", 0] = [(first, None, math.nextafter(60, 0)), (second, 60, None)]
 
     meta, arrays = world.chart([{"run": "r", "name": "loss"}], x="time", buckets=1_000)
 
-    assert part(meta, arrays, 0, "px").tolist() == [*(n * 1_000 for n in range(60)), *((200 + n) * 1_000 for n in range(60))]
+    assert part(meta, arrays, 0, "px").tolist() == [
+        *(n * 1_000 for n in range(60)),
+        *((200 + n) * 1_000 for n in range(60)),
+    ]
 
 
 def test_relative_time_is_seconds_since_the_start_of_the_run(world: World) -> None:
@@ -258,13 +276,18 @@ def test_series_of_all_runs_that_match(world: World) -> None:
 
     meta, _ = read(world.charts.series({"project": "p", "name": "loss", "where": ""}).encode())
 
-    assert [(line["run"], line["start"], line["length"]) for line in meta["lines"]] == [("a", 0, 3), ("b", 3, 2)]
+    assert [(line["run"], line["start"], line["length"]) for line in meta["lines"]] == [
+        ("a", 0, 3),
+        ("b", 3, 2),
+    ]
 
 
 def test_a_run_that_is_gone_leaves_an_empty_line_and_the_others_stay(world: World) -> None:
     world.log("r", "loss", range(3), range(3))
 
-    meta, _ = world.chart([{"run": "gone", "name": "loss"}, {"run": "r", "name": "loss"}, {"run": "r", "name": "none"}])
+    meta, _ = world.chart(
+        [{"run": "gone", "name": "loss"}, {"run": "r", "name": "loss"}, {"run": "r", "name": "none"}]
+    )
 
     assert [line["length"] for line in meta["lines"]] == [0, 3, 0]
 

@@ -17,7 +17,10 @@ from farwatch.settings import load
 SETTINGS = load({})
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:3279", "127.0.0.1", "127.0.0.1:1", "127.8.9.1:65535", "[::1]", "[::1]:80"])
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "localhost:3279", "127.0.0.1", "127.0.0.1:1", "127.8.9.1:65535", "[::1]", "[::1]:80"],
+)
 def test_loopback_names_are_ours_in_local_mode(host: str) -> None:
     assert Names.of("", local=True).accepts(host)
     assert not Names.of("", local=False).accepts(host)
@@ -25,10 +28,35 @@ def test_loopback_names_are_ours_in_local_mode(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "evil.example:3279", "0.0.0.0", "0", "127.1", "2130706433",
-     "localhost@evil.example", "evil.example/localhost", "localhost:99999", "localhost:", "localhost:80:80", "127.0.0.1#", "127.0.0.256",
-     "[::]", "[::ffff:10.0.0.1]", "::1", "[::1", "localhost.", " localhost", "localhost\t", "[::1].evil.example", "127.0.0.1%00", "l\u00f6calhost"],
-)  # fmt: skip
+    [
+        "",
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "evil.example:3279",
+        "0.0.0.0",
+        "0",
+        "127.1",
+        "2130706433",
+        "localhost@evil.example",
+        "evil.example/localhost",
+        "localhost:99999",
+        "localhost:",
+        "localhost:80:80",
+        "127.0.0.1#",
+        "127.0.0.256",
+        "[::]",
+        "[::ffff:10.0.0.1]",
+        "::1",
+        "[::1",
+        "localhost.",
+        " localhost",
+        "localhost\t",
+        "[::1].evil.example",
+        "127.0.0.1%00",
+        "l\u00f6calhost",
+    ],
+)
 def test_other_names_are_not(host: str) -> None:
     assert not Names.of("", local=True).accepts(host)
     assert not is_loopback_name(host)
@@ -44,7 +72,9 @@ def test_the_public_address_is_ours_literally() -> None:
     assert names.prefix == ("farwatch",)
 
 
-@pytest.mark.parametrize("url", ["javascript:1", "ftp://x", "https://", "https://a@b", "https://a/?x=1", "//a"])
+@pytest.mark.parametrize(
+    "url", ["javascript:1", "ftp://x", "https://", "https://a@b", "https://a/?x=1", "//a"]
+)
 def test_a_public_address_that_is_none_stops_the_server(url: str) -> None:
     with pytest.raises(UsageError) as caught:
         Names.of(url, local=True)
@@ -52,7 +82,17 @@ def test_a_public_address_that_is_none_stops_the_server(url: str) -> None:
     assert "public address" in caught.value.message
 
 
-@pytest.mark.parametrize("origin", ["null", "", "http://localhost:7000", "http://evil.example", "http://localhost:3279.evil.example", "file://"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "null",
+        "",
+        "http://localhost:7000",
+        "http://evil.example",
+        "http://localhost:3279.evil.example",
+        "file://",
+    ],
+)
 def test_other_origins_are_foreign(origin: str) -> None:
     assert not Names.of("", local=True).own_origin(origin, "localhost:3279")
 
@@ -66,9 +106,30 @@ def test_segments_are_decoded_one_by_one() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"*", b"http://x/", b"/../x", b"/a/./b", b"/a//b", b"//", b"/a%2f..%2fb", b"/%2e%2e/x", b"/a%00", b"/a%0d%0aX:1", b"/a\\b", b"/a%5cb",
-     b"/%ff", b"/%ed%a0%80", b"/%zz", b"/%", b"/a b", b"/\x80", b"/" + b"a" * 9_000, b"/%c0%ae%c0%ae/"],
-)  # fmt: skip
+    [
+        b"",
+        b"*",
+        b"http://x/",
+        b"/../x",
+        b"/a/./b",
+        b"/a//b",
+        b"//",
+        b"/a%2f..%2fb",
+        b"/%2e%2e/x",
+        b"/a%00",
+        b"/a%0d%0aX:1",
+        b"/a\\b",
+        b"/a%5cb",
+        b"/%ff",
+        b"/%ed%a0%80",
+        b"/%zz",
+        b"/%",
+        b"/a b",
+        b"/\x80",
+        b"/" + b"a" * 9_000,
+        b"/%c0%ae%c0%ae/",
+    ],
+)
 def test_paths_that_two_readers_could_read_differently_are_refused(raw: bytes) -> None:
     with pytest.raises(UsageError) as caught:
         split_path(raw)
@@ -96,9 +157,23 @@ def test_json_keeps_what_is_harmless() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"[" * 65 + b"]" * 65, b'{"a":' * 65 + b"1" + b"}" * 65, b"[" * 100_000, b"1" * 65, b"-" + b"1" * 5_000, b"1." + b"0" * 70,
-     b"1e" + b"9" * 70, b"{", b"nul", b"\xff", b'"\xed\xa0\x80"', b"\xff\xfe[\x001\x00]\x00", b"[1]x", b'{"a":1}' * 2],
-)  # fmt: skip
+    [
+        b"[" * 65 + b"]" * 65,
+        b'{"a":' * 65 + b"1" + b"}" * 65,
+        b"[" * 100_000,
+        b"1" * 65,
+        b"-" + b"1" * 5_000,
+        b"1." + b"0" * 70,
+        b"1e" + b"9" * 70,
+        b"{",
+        b"nul",
+        b"\xff",
+        b'"\xed\xa0\x80"',
+        b"\xff\xfe[\x001\x00]\x00",
+        b"[1]x",
+        b'{"a":1}' * 2,
+    ],
+)
 def test_json_that_is_a_bomb_or_none_is_refused(body: bytes) -> None:
     with pytest.raises(UsageError) as caught:
         bodies.parse(body, SETTINGS)
@@ -107,7 +182,9 @@ def test_json_that_is_a_bomb_or_none_is_refused(body: bytes) -> None:
 
 
 def test_lone_surrogates_are_replaced_and_pairs_are_not() -> None:
-    assert bodies.parse(rb'{"\ud800k": ["\udfffx", "\ud83d\ude00"]}', SETTINGS) == {"\ufffdk": ["\ufffdx", "\U0001f600"]}
+    assert bodies.parse(rb'{"\ud800k": ["\udfffx", "\ud83d\ude00"]}', SETTINGS) == {
+        "\ufffdk": ["\ufffdx", "\U0001f600"]
+    }
 
 
 @pytest.mark.parametrize("piece", [b'"', b"[", b'\\"', b"[]", b'"a"', b"{}", b'"\\'])
@@ -124,7 +201,11 @@ def test_no_body_of_the_largest_size_takes_long(piece: bytes) -> None:
 def test_answers_survive_whatever_was_stored() -> None:
     stored = {"name": "\ud800 \U0001f600 \u2028", "x": [float("nan"), float("-inf"), 1.5], "set": {1}}
 
-    assert json.loads(json_bytes(stored)) == {"name": "\ufffd \U0001f600 \u2028", "x": ["NaN", "-Infinity", 1.5], "set": [1]}
+    assert json.loads(json_bytes(stored)) == {
+        "name": "\ufffd \U0001f600 \u2028",
+        "x": ["NaN", "-Infinity", 1.5],
+        "set": [1],
+    }
 
 
 def test_compression_only_where_it_pays() -> None:
@@ -141,10 +222,24 @@ def test_compression_only_where_it_pays() -> None:
 
 @pytest.mark.parametrize(
     ("header", "expected"),
-    [(None, None), ("bytes=0-9", (0, 9)), ("bytes=90-", (90, 99)), ("bytes=-10", (90, 99)), ("bytes=0-999", (0, 99)), ("bytes=-999", (0, 99)),
-     ("bytes=100-", (-1, -1)), ("bytes=-0", (-1, -1)), ("bytes=5-4", None), ("bytes=-", None), ("bytes=0-1,3-4", None), ("items=0-1", None),
-     ("bytes=" + "0-0," * 10_000, None), ("bytes=" + "9" * 30 + "-", None), ("bytes=\u0661-2", None)],
-)  # fmt: skip
+    [
+        (None, None),
+        ("bytes=0-9", (0, 9)),
+        ("bytes=90-", (90, 99)),
+        ("bytes=-10", (90, 99)),
+        ("bytes=0-999", (0, 99)),
+        ("bytes=-999", (0, 99)),
+        ("bytes=100-", (-1, -1)),
+        ("bytes=-0", (-1, -1)),
+        ("bytes=5-4", None),
+        ("bytes=-", None),
+        ("bytes=0-1,3-4", None),
+        ("items=0-1", None),
+        ("bytes=" + "0-0," * 10_000, None),
+        ("bytes=" + "9" * 30 + "-", None),
+        ("bytes=\u0661-2", None),
+    ],
+)
 def test_ranges(header: str | None, expected: tuple[int, int] | None) -> None:
     assert download.byte_range(header, 100) == expected
 
@@ -159,7 +254,18 @@ def test_a_long_range_header_costs_nothing() -> None:
     assert time.process_time() - began < 0.05
 
 
-@pytest.mark.parametrize("name", ['a\r\nSet-Cookie: x=1".html', "\u6570\u636e.csv", "../../etc/passwd", "\ud800.bin", 'a";b="c', "", "a%0d%0a.txt"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        'a\r\nSet-Cookie: x=1".html',
+        "\u6570\u636e.csv",
+        "../../etc/passwd",
+        "\ud800.bin",
+        'a";b="c',
+        "",
+        "a%0d%0a.txt",
+    ],
+)
 def test_file_names_make_one_header_of_plain_characters(name: str) -> None:
     made = download.disposition(name, inline=False)
 
@@ -170,18 +276,36 @@ def test_file_names_make_one_header_of_plain_characters(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "expected"),
-    [("text/html", "text/html; charset=utf-8"), ("image/svg+xml", "image/svg+xml"), ("text/javascript", "text/plain; charset=utf-8"),
-     ("application/javascript", "text/plain; charset=utf-8"), ("application/xhtml+xml", "text/plain; charset=utf-8"),
-     ("text/css", "text/plain; charset=utf-8"), ("application/wasm", "text/plain; charset=utf-8"), ("image/png; x=1", "image/png"),
-     ("multipart/x-mixed-replace", "application/octet-stream"), (None, "application/octet-stream"), ("a\r\nb", "application/octet-stream")],
-)  # fmt: skip
+    [
+        ("text/html", "text/html; charset=utf-8"),
+        ("image/svg+xml", "image/svg+xml"),
+        ("text/javascript", "text/plain; charset=utf-8"),
+        ("application/javascript", "text/plain; charset=utf-8"),
+        ("application/xhtml+xml", "text/plain; charset=utf-8"),
+        ("text/css", "text/plain; charset=utf-8"),
+        ("application/wasm", "text/plain; charset=utf-8"),
+        ("image/png; x=1", "image/png"),
+        ("multipart/x-mixed-replace", "application/octet-stream"),
+        (None, "application/octet-stream"),
+        ("a\r\nb", "application/octet-stream"),
+    ],
+)
 def test_no_file_is_sent_as_a_program(asked: str | None, expected: str) -> None:
     assert download.media_type_of(asked) == expected
 
 
 @pytest.mark.parametrize(
     ("address", "expected"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.1", False), ("::", False), ("x", False), ("", False)],
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("10.0.0.1", False),
+        ("::", False),
+        ("x", False),
+        ("", False),
+    ],
 )
 def test_loopback_addresses(address: str, expected: bool) -> None:
     assert is_loopback(address) is expected

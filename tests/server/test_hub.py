@@ -13,7 +13,8 @@ import pytest
 
 from farwatch.clock import SystemClock
 from farwatch.errors import BusyError, NotFoundError, UsageError
-from farwatch.service.hub import Hub, Subscription
+from farwatch.service.hub import Hub
+from farwatch.service.subscription import Subscription
 from farwatch.settings import load
 from farwatch.store.base import Decoded, Other, Points, Writer
 from farwatch.wire.records import Kind, Record, encode_json
@@ -32,10 +33,18 @@ class Rows:
         self.read += 1
         if run in self.gone:
             raise NotFoundError(f"no run with id: `{run}`")
-        return {"id": run, "project": "digits", "name": "\ud800 torn", "main_last": math.nan, "deleted_ms": None}
+        return {
+            "id": run,
+            "project": "digits",
+            "name": "\ud800 torn",
+            "main_last": math.nan,
+            "deleted_ms": None,
+        }
 
 
-def made(values: list[float], name: str = "loss", *, first: int = 0, others: list[Other] | None = None) -> Decoded:
+def made(
+    values: list[float], name: str = "loss", *, first: int = 0, others: list[Other] | None = None
+) -> Decoded:
     n = len(values)
     steps = np.arange(first, first + n, dtype=np.float64)
     points = Points(steps, (steps * 1_000_000).astype(np.int64), np.array(values, np.float64))
@@ -54,7 +63,9 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(work)
 
 
-async def told(one: Hub, subscription: Subscription, cursor: str | None, wait_s: float = 5, actor: str = "ann") -> dict[str, Any]:
+async def told(
+    one: Hub, subscription: Subscription, cursor: str | None, wait_s: float = 5, actor: str = "ann"
+) -> dict[str, Any]:
     one.attach(asyncio.get_running_loop())
     return json.loads(await one.wait(subscription, cursor, wait_s, actor))
 
@@ -70,9 +81,17 @@ def test_what_was_published_after_the_cursor_comes_once_and_in_order() -> None:
         again = await told(one, asks(), first["cursor"], wait_s=0)
 
         assert first["points"] == [
-            {"run": "r1", "name": "loss", "rank": 0, "attempt": 1, "more": False,
-             "steps": [0, 1, 2], "times_ms": [0, 1000, 2000], "values": [0.5, "NaN", "-Infinity"]}
-        ]  # fmt: skip
+            {
+                "run": "r1",
+                "name": "loss",
+                "rank": 0,
+                "attempt": 1,
+                "more": False,
+                "steps": [0, 1, 2],
+                "times_ms": [0, 1000, 2000],
+                "values": [0.5, "NaN", "-Infinity"],
+            }
+        ]
         assert again["points"] == [] and again["reset"] is False
 
     run(work())
@@ -91,7 +110,9 @@ def test_a_list_at_commit_7_continues_at_commit_7() -> None:
     run(work())
 
 
-@pytest.mark.parametrize("cursor", ["other:0", "e:99", "e:-1", "e:x", "e:1.9", "", "e", "e:" + "9" * 400, "e:0.\u0661"])
+@pytest.mark.parametrize(
+    "cursor", ["other:0", "e:99", "e:-1", "e:x", "e:1.9", "", "e", "e:" + "9" * 400, "e:0.\u0661"]
+)
 def test_an_unknown_cursor_is_told_to_reload(cursor: str) -> None:
     async def work() -> None:
         one = hub()
@@ -212,7 +233,9 @@ def test_a_row_that_was_held_back_while_points_came_in_follows() -> None:
 def test_console_lines_and_media_names_come_with_their_batch() -> None:
     async def work() -> None:
         one = hub()
-        line = encode_json(Kind.CONSOLE, {"s": "stdout", "n": 4, "lines": ["a", "\x1b]52;c;x\x07"], "open": False})
+        line = encode_json(
+            Kind.CONSOLE, {"s": "stdout", "n": 4, "lines": ["a", "\x1b]52;c;x\x07"], "open": False}
+        )
         image = encode_json(Kind.POINT, {"name": "grid", "type": "image"}, step=1)
         damaged = b"\x07" + bytes(23) + b"[1]"
         others = [Other(Record(n, payload), 1.0, 7_000) for n, payload in enumerate([line, image, damaged])]
@@ -221,10 +244,15 @@ def test_console_lines_and_media_names_come_with_their_batch() -> None:
         answer = await told(one, asks(runs=["r1"], console=["r1"]), "e:0")
 
         assert answer["console"] == [
-            {"run": "r1", "rank": 0, "lines": [
-                {"n": 4, "stream": "stdout", "time_ms": 7, "text": "a"},
-                {"n": 5, "stream": "stdout", "time_ms": 7, "text": "\x1b]52;c;x\x07"}]}
-        ]  # fmt: skip
+            {
+                "run": "r1",
+                "rank": 0,
+                "lines": [
+                    {"n": 4, "stream": "stdout", "time_ms": 7, "text": "a"},
+                    {"n": 5, "stream": "stdout", "time_ms": 7, "text": "\x1b]52;c;x\x07"},
+                ],
+            }
+        ]
         assert answer["media"] == {"r1": ["grid"]}
 
     run(work())
@@ -234,7 +262,9 @@ def test_streams_are_limited_per_person_and_in_all() -> None:
     async def work() -> None:
         one = hub(streams_max=3, streams_per_actor=2)
         one.attach(asyncio.get_running_loop())
-        open_ones = [asyncio.create_task(one.wait(asks(), "e:0", 5, actor)) for actor in ("ann", "ann", "bob")]
+        open_ones = [
+            asyncio.create_task(one.wait(asks(), "e:0", 5, actor)) for actor in ("ann", "ann", "bob")
+        ]
         await asyncio.sleep(0)
         with pytest.raises(BusyError):
             await one.wait(asks(), "e:0", 5, "bob")
@@ -275,7 +305,14 @@ def test_nothing_happens_while_nothing_happens() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{"runs": "r1"}, {"runs": [1]}, {"series": [{"run": "r1"}]}, {"project": 1}, {"console": [None]}, {"runs": ["r"] * 5_001}],
+    [
+        {"runs": "r1"},
+        {"runs": [1]},
+        {"series": [{"run": "r1"}]},
+        {"project": 1},
+        {"console": [None]},
+        {"runs": ["r"] * 5_001},
+    ],
 )
 def test_a_subscription_that_cannot_be_right_is_refused(body: dict[str, Any]) -> None:
     with pytest.raises(UsageError) as caught:

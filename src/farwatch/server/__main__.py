@@ -19,16 +19,27 @@ def main() -> int:
     parser.add_argument("--url", help="public address, for links")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any other setting")
     parser.add_argument("--json", action="store_true", help="say where it listens as one line of JSON")
-    parser.add_argument("--log", default="WARNING", help="level of the log on stderr; INFO shows every request")
+    parser.add_argument(
+        "--log", default="WARNING", help="level of the log on stderr; INFO shows every request"
+    )
     given = parser.parse_args()
-    logging.basicConfig(level=given.log.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=given.log.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
     try:
-        environ = {"FARWATCH_" + name.upper(): value for name, _, value in (pair.partition("=") for pair in given.set)}
+        environ = {
+            "FARWATCH_" + name.upper(): value
+            for name, _, value in (pair.partition("=") for pair in given.set)
+        }
         settings = load()
         parsed = load(environ)
-        extra = {name: parsed.values[name] for name, source in parsed.sources.items() if source == "environment"}
-        settings = settings.replace(**extra, host=given.host, port=given.port, data=given.data, dir=given.dir, url=given.url)
+        extra = {
+            name: parsed.values[name] for name, source in parsed.sources.items() if source == "environment"
+        }
+        settings = settings.replace(
+            **extra, host=given.host, port=given.port, data=given.data, dir=given.dir, url=given.url
+        )
         serve(settings, ready=lambda started: announce(started, as_json=given.json))
     except FarwatchError as error:
         print(f"farwatch: {error}", file=sys.stderr)

@@ -19,7 +19,15 @@ GZIP_LEVEL = 4
 def plain(value: Any) -> Any:
     """The same value with non-finite numbers as text, NumPy scalars as numbers, and everything else that JSON lacks as text."""
     if isinstance(value, float):
-        return float(value) if math.isfinite(value) else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+        return (
+            float(value)
+            if math.isfinite(value)
+            else "NaN"
+            if value != value
+            else "Infinity"
+            if value > 0
+            else "-Infinity"
+        )
     if isinstance(value, (str, int, type(None))):
         return value
     if isinstance(value, Mapping):

@@ -52,7 +52,11 @@ def create_app(settings: Settings, services: Services, *, extra: Sequence[Endpoi
             NoRoute(services),
             Pages(services),
         ],
-        middleware=[Middleware(Guard, names=Names.of(settings.url, local=local_only(settings.host)), clock=services.clock)],
+        middleware=[
+            Middleware(
+                Guard, names=Names.of(settings.url, local=local_only(settings.host)), clock=services.clock
+            )
+        ],
         lifespan=_lifespan(services),
     )
     app.router.redirect_slashes = False

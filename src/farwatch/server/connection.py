@@ -37,7 +37,13 @@ class Peer:
         if not self._asked:
             self._asked = True
             uid = own_uid()
-            if uid is not None and self.client and self.server and self.server[1] and is_loopback(self.client[0]):
+            if (
+                uid is not None
+                and self.client
+                and self.server
+                and self.server[1]
+                and is_loopback(self.client[0])
+            ):
                 self._same = peer_uid(self.client, (self.server[0], self.server[1])) == uid
         return self._same
 
@@ -47,7 +53,7 @@ def protocol(settings: Settings, connections_max: int) -> type[H11Protocol]:
 
     `connections_max`: beyond it, the oldest connection that has not yet asked anything makes room for a new one.
     """
-    silent: dict[Connection, None] = {}
+    silent: dict[H11Protocol, None] = {}
 
     class Connection(H11Protocol):
         """A connection with a limit on the time of each request head, and on bytes after an early answer."""

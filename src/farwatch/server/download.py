@@ -18,9 +18,12 @@ from farwatch.server.route import Ask
 SHA256 = re.compile(r"[0-9a-f]{64}")
 READ = 256 << 10
 SANDBOX = "sandbox; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; font-src data:; frame-ancestors 'self'"
-INLINE = frozenset(
-    ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "image/svg+xml", "audio/wav", "audio/x-wav", "audio/mpeg", "audio/ogg", "audio/flac", "audio/webm", "audio/mp4", "video/mp4", "video/webm", "video/ogg", "application/json", "application/pdf", "text/plain", "text/csv", "text/markdown", "text/html"]
-)
+INLINE = {
+    *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "image/svg+xml"),
+    *("audio/wav", "audio/x-wav", "audio/mpeg", "audio/ogg", "audio/flac", "audio/webm", "audio/mp4"),
+    *("video/mp4", "video/webm", "video/ogg", "application/json", "application/pdf"),
+    *("text/plain", "text/csv", "text/markdown", "text/html"),
+}
 PROGRAMS = re.compile(r"(java|ecma|live|j)script|wasm|xml(?!.*svg)|x-httpd|shockwave|manifest")
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 

@@ -100,16 +100,51 @@ class Feed:
             if body.get(name) is not None and not isinstance(body[name], str):
                 raise UsageError(f"`{name}` must be text")
         return {
-            "format": 1, "wire": 1, "writer": self._next_writer(run_id), "run": run_id, "run_given": bool(body.get("id")),
-            "resume": body.get("resume") or "allow", "from_step": None, "project": body.get("project") or "default",
-            "name": body.get("name"), "group": body.get("group"), "job_type": body.get("job_type"), "parent": None,
-            "notes": body.get("notes"), "tags": [str(tag) for tag in body.get("tags") or []], "mode": "online", "server": None,
-            "pid": 0, "pid_start": None, "boot_id": None, "pid_ns": None, "uid": None, "host": "", "user": actor, "executable": "",
-            "cwd": "", "argv": [], "rank": 0, "local_rank": 0, "world_size": 1, "rendezvous": None, "main": True, "sibling_of": None,
-            "nth": 0, "wall_us": now_us, "mono_us": self.clock.mono_us(), "system": False, "console": False,
-            "total_steps": body.get("total_steps"), "source": None, "requirements": "infer", "python": "", "version": "",
-            "started_ms": now_us // 1000, "role": "http",
-        }  # fmt: skip
+            "format": 1,
+            "wire": 1,
+            "writer": self._next_writer(run_id),
+            "run": run_id,
+            "run_given": bool(body.get("id")),
+            "resume": body.get("resume") or "allow",
+            "from_step": None,
+            "project": body.get("project") or "default",
+            "name": body.get("name"),
+            "group": body.get("group"),
+            "job_type": body.get("job_type"),
+            "parent": None,
+            "notes": body.get("notes"),
+            "tags": [str(tag) for tag in body.get("tags") or []],
+            "mode": "online",
+            "server": None,
+            "pid": 0,
+            "pid_start": None,
+            "boot_id": None,
+            "pid_ns": None,
+            "uid": None,
+            "host": "",
+            "user": actor,
+            "executable": "",
+            "cwd": "",
+            "argv": [],
+            "rank": 0,
+            "local_rank": 0,
+            "world_size": 1,
+            "rendezvous": None,
+            "main": True,
+            "sibling_of": None,
+            "nth": 0,
+            "wall_us": now_us,
+            "mono_us": self.clock.mono_us(),
+            "system": False,
+            "console": False,
+            "total_steps": body.get("total_steps"),
+            "source": None,
+            "requirements": "infer",
+            "python": "",
+            "version": "",
+            "started_ms": now_us // 1000,
+            "role": "http",
+        }
 
     def log(self, run_id: str, body: Any) -> dict[str, Any]:
         """Log one entry `{"step", "metrics", "time_ms"}` or a list of these. Returns how many, and the next step."""
@@ -144,11 +179,8 @@ class Feed:
         at = int(at) if float(at).is_integer() else float(at)
         numbers: dict[str, float] = {}
         for name, value in _flat(entry["metrics"]):
-            if (
-                (isinstance(value, str)
-                and value.lower() not in _WORDS)
-                or (isinstance(value, int)
-                and abs(value) > EXACT_INT)
+            if (isinstance(value, str) and value.lower() not in _WORDS) or (
+                isinstance(value, int) and abs(value) > EXACT_INT
             ):
                 text = {
                     "name": name,

@@ -65,8 +65,16 @@ class Names:
         if not url:
             return cls(local)
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-            raise UsageError(f"not a public address: `{url[:200]}`", hint="FARWATCH_URL=https://watch.example.org/farwatch")
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query
+            or parts.fragment
+            or parts.username
+        ):
+            raise UsageError(
+                f"not a public address: `{url[:200]}`", hint="FARWATCH_URL=https://watch.example.org/farwatch"
+            )
         prefix = tuple(part for part in parts.path.split("/") if part)
         return cls(local, (parts.scheme, parts.netloc.lower()), prefix)
 
@@ -166,7 +174,15 @@ def single_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     for name, value in raw:
         key = name.decode("latin-1").lower()
         if key in headers:
-            if key in ("host", "origin", "authorization", "content-length", "content-encoding", "sec-fetch-site", "x-farwatch-key"):
+            if key in (
+                "host",
+                "origin",
+                "authorization",
+                "content-length",
+                "content-encoding",
+                "sec-fetch-site",
+                "x-farwatch-key",
+            ):
                 raise UsageError(f"a header stands twice: `{key}`")
             headers[key] += ("; " if key == "cookie" else ", ") + value.decode("latin-1")
         else:
@@ -188,7 +204,9 @@ def split_path(raw: bytes) -> tuple[str, ...]:
     segments = []
     for part in parts:
         try:
-            text = re.sub(rb"%([0-9a-fA-F]{2})", lambda match: bytes([int(match[1], 16)]), part).decode("utf-8")
+            text = re.sub(rb"%([0-9a-fA-F]{2})", lambda match: bytes([int(match[1], 16)]), part).decode(
+                "utf-8"
+            )
         except UnicodeDecodeError:
             raise UsageError("a path that is no UTF-8") from None
         if text == "" or _CONTROL.search(text) or any(piece in (".", "..") for piece in text.split("/")):
@@ -208,7 +226,9 @@ def _complete(headers: Iterable[Any], request_id: str) -> list[tuple[bytes, byte
     given = list(headers)
     names = {bytes(name).lower() for name, _ in given}
     added = [pair for pair in SECURITY_HEADERS if pair[0] not in names]
-    if b"content-security-policy" in names:  # user content has a policy of its own, and may stand in our frames
+    if (
+        b"content-security-policy" in names
+    ):  # user content has a policy of its own, and may stand in our frames
         added = [pair for pair in added if pair[0] != b"x-frame-options"]
     if b"cache-control" not in names:
         added.append((b"cache-control", b"no-store"))

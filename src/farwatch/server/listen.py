@@ -32,7 +32,10 @@ def bind(host: str, port: int) -> tuple[socket.socket, str | None]:
                 raise UsageError(f"cannot listen on `{host}` port {candidate}: {error.strerror}") from error
             if candidate == port:
                 taken = listener(port) or "another process"
-    raise UsageError(f"ports {port} to {port + TRIES - 1} are all taken; the first by {taken}", hint="choose one with --port")
+    raise UsageError(
+        f"ports {port} to {port + TRIES - 1} are all taken; the first by {taken}",
+        hint="choose one with --port",
+    )
 
 
 def local_only(host: str) -> bool:

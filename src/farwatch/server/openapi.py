@@ -37,7 +37,11 @@ def document(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Farwatch", "version": version, "description": "Runs, series, files and live changes of one server."},
+        "info": {
+            "title": "Farwatch",
+            "version": version,
+            "description": "Runs, series, files and live changes of one server.",
+        },
         "servers": [{"url": "."}],
         "paths": dict(sorted(paths.items())),
         "components": {
@@ -52,7 +56,8 @@ def document(endpoints: Sequence[Endpoint], version: str) -> dict[str, Any]:
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in _PLACEHOLDER.findall(endpoint.path)
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PLACEHOLDER.findall(endpoint.path)
     ]
     parameters += [
         {"name": name, "in": "query", "required": False, "description": text, "schema": {"type": "string"}}

@@ -25,8 +25,16 @@ from farwatch.server.services import Services
 INDEX = "index.html"
 _BASE = re.compile(rb"<base\s[^>]*>", re.IGNORECASE)
 _HEAD = re.compile(rb"<head[^>]*>", re.IGNORECASE)
-_TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".webmanifest": "application/manifest+json",
-          ".woff2": "font/woff2", ".svg": "image/svg+xml", ".json": "application/json", ".html": "text/html"}  # fmt: skip
+_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".css": "text/css",
+    ".webmanifest": "application/manifest+json",
+    ".woff2": "font/woff2",
+    ".svg": "image/svg+xml",
+    ".json": "application/json",
+    ".html": "text/html",
+}
 _COMPRESSED = ("text/", "application/json", "application/manifest", "image/svg")
 
 NOT_BUILT = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Farwatch</title></head><body>
@@ -58,7 +66,9 @@ class Pages(BaseRoute):
     def _list(self) -> None:
         found = self.folder.rglob("*") if self.folder.is_dir() else ()
         self._assets = {
-            path.relative_to(self.folder).parts: path for path in found if path.is_file() and not path.is_symlink()
+            path.relative_to(self.folder).parts: path
+            for path in found
+            if path.is_file() and not path.is_symlink()
         }
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
@@ -113,7 +123,9 @@ class Pages(BaseRoute):
         return self._packed(ask, asset.body, asset.media_type, 200, cache)
 
     def _packed(self, ask: Ask, body: bytes, media_type: str, status: int, cache: str) -> Response:
-        encoding = accepted(ask.headers.get("accept-encoding", "")) if media_type.startswith(_COMPRESSED) else None
+        encoding = (
+            accepted(ask.headers.get("accept-encoding", "")) if media_type.startswith(_COMPRESSED) else None
+        )
         packed, encoding = compress(body, encoding)
         headers = {"Cache-Control": cache, "Vary": "Accept-Encoding"}
         if encoding is not None:
@@ -125,7 +137,9 @@ class Pages(BaseRoute):
         changed = path.stat().st_mtime_ns
         known = self._loaded.get(path)
         if known is None or known[0] != changed:
-            media_type = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+            media_type = (
+                _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+            )
             immutable = path.relative_to(self.folder).parts[0] == "assets"
             known = self._loaded[path] = (changed, Asset(path.read_bytes(), media_type, immutable))
         return known[1]

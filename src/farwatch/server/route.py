@@ -62,7 +62,9 @@ class Ask:
     async def json(self) -> Any:
         """The body as JSON; an empty body is an empty object. Raises `UsageError` for another content encoding."""
         if self.headers.get("content-encoding", "identity").lower() != "identity":
-            raise UsageError("JSON is taken uncompressed", hint="send it without Content-Encoding", status=415)
+            raise UsageError(
+                "JSON is taken uncompressed", hint="send it without Content-Encoding", status=415
+            )
         settings = self.services.settings
         raw = await self.body(settings.json_max_bytes)
         if not raw:
@@ -173,7 +175,9 @@ class Route(BaseRoute):
             ask = Ask(self.services, scope, receive, scope["path_params"], scope[HEADERS], None)
             ask.query = parse_query(scope["query_string"])
             ask.actor = self._admit(ask)
-            if (method := scope["method"]) != self.endpoint.method and not (method == "HEAD" and self.endpoint.method == "GET"):
+            if (method := scope["method"]) != self.endpoint.method and not (
+                method == "HEAD" and self.endpoint.method == "GET"
+            ):
                 raise UsageError(f"no method `{method[:20]}` here", status=405)
             response = await self.endpoint.handler(ask)
             await response(scope, receive, watched)
@@ -188,7 +192,8 @@ class Route(BaseRoute):
         actor = authenticate(ask, signed=self.endpoint.user_content)
         if actor is None:
             raise DeniedError(
-                "who asks?", hint="open the link that `farwatch serve` printed, or run `farwatch open` as the server's user"
+                "who asks?",
+                hint="open the link that `farwatch serve` printed, or run `farwatch open` as the server's user",
             )
         if not actor.may(self.endpoint.scope):
             raise ForbiddenError(f"this needs the scope: `{self.endpoint.scope}`")
@@ -198,7 +203,9 @@ class Route(BaseRoute):
 def parse_query(raw: bytes) -> dict[str, str]:
     """Decoded query parameters; the last of each name counts. Raises `UsageError` for more than 200 or for bytes that are no UTF-8."""
     try:
-        return dict(parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=200))
+        return dict(
+            parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=200)
+        )
     except ValueError:
         raise UsageError("a query string that cannot be read") from None
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import uvicorn
 
-from farwatch import __version__
 from farwatch.clock import SystemClock
 from farwatch.errors import UsageError
 from farwatch.server import listen, statefile
@@ -26,6 +25,7 @@ from farwatch.server.services import Services, open_services
 from farwatch.servers import process_start
 from farwatch.service.access import Access
 from farwatch.settings import PORT, Settings, state_dir
+from farwatch.version import VERSION
 
 log = logging.getLogger("farwatch.server")
 
@@ -96,17 +96,28 @@ def serve(settings: Settings, *, ready: Callable[[Started], None] | None = None)
     address = listen.address(settings.host, port)
     try:
         access = Access(folder / SESSIONS, port, user_name(os.geteuid()), clock)
-        services = open_services(settings, data, access, address, __version__, clock)
+        services = open_services(settings, data, access, address, VERSION, clock)
     except BaseException:
         sock.close()
         raise
     try:
         app = create_app(settings, services)
         config = uvicorn.Config(
-            app, http=protocol(settings, files_max - SPARE_FILES), ws="none", lifespan="on", interface="asgi3", loop="asyncio",
-            log_config=None, access_log=False, proxy_headers=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=GRACE_S, h11_max_incomplete_event_size=HEAD_MAX, backlog=2048,
-        )  # fmt: skip
+            app,
+            http=protocol(settings, files_max - SPARE_FILES),
+            ws="none",
+            lifespan="on",
+            interface="asgi3",
+            loop="asyncio",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+            h11_max_incomplete_event_size=HEAD_MAX,
+            backlog=2048,
+        )
         server = _Server(config)
         server.on_stop = services.hub.close
         notice = f"port {settings.port} is taken by {taken}" if taken else None
@@ -126,19 +137,37 @@ async def _run(server: _Server, sock: socket.socket, ready: Callable[[], None]) 
     await running
 
 
-def _ready(folder: Path, services: Services, notice: str | None, ready: Callable[[Started], None] | None) -> None:
+def _ready(
+    folder: Path, services: Services, notice: str | None, ready: Callable[[Started], None] | None
+) -> None:
     access, clock = services.access, services.clock
     statefile.write(
         folder,
         {
-            "address": services.address, "host": services.settings.host, "port": access.port, "pid": os.getpid(),
-            "pid_start": process_start(os.getpid()), "server_id": services.server_id, "secret": access.secret,
-            "started_ms": clock.wall_us() // 1000, "version": services.version, "data": str(services.data),
+            "address": services.address,
+            "host": services.settings.host,
+            "port": access.port,
+            "pid": os.getpid(),
+            "pid_start": process_start(os.getpid()),
+            "server_id": services.server_id,
+            "secret": access.secret,
+            "started_ms": clock.wall_us() // 1000,
+            "version": services.version,
+            "data": str(services.data),
         },
-    )  # fmt: skip
+    )
     if ready is not None:
         base = (services.settings.url or services.address).rstrip("/")
-        ready(Started(services.address, f"{base}/#once={access.new_code()[0]}", notice, folder, services.data, services))
+        ready(
+            Started(
+                services.address,
+                f"{base}/#once={access.new_code()[0]}",
+                notice,
+                folder,
+                services.data,
+                services,
+            )
+        )
 
 
 def _raise_file_limit() -> int:
@@ -159,15 +188,24 @@ def announce(started: Started, *, as_json: bool = False) -> None:
     """Say on stdout where the server is: for people, or as one line of JSON."""
     if as_json:
         said: dict[str, Any] = {
-            "address": started.address, "url": started.once, "pid": os.getpid(), "notice": started.notice,
-            "state_dir": str(started.state_dir), "data": str(started.data), "server_id": started.services.server_id,
-        }  # fmt: skip
+            "address": started.address,
+            "url": started.once,
+            "pid": os.getpid(),
+            "notice": started.notice,
+            "state_dir": str(started.state_dir),
+            "data": str(started.data),
+            "server_id": started.services.server_id,
+        }
         print(json.dumps(said), flush=True)
         return
     if started.notice:
         print(f"farwatch: {started.notice}; using another one", file=sys.stderr)
     print(f"farwatch: {started.once}", flush=True)
-    print("farwatch: this link opens one browser, for five minutes; `farwatch open` prints a new one", file=sys.stderr, flush=True)
+    print(
+        "farwatch: this link opens one browser, for five minutes; `farwatch open` prints a new one",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 __all__ = ["PORT", "Started", "announce", "serve"]

@@ -19,9 +19,14 @@ def prepare(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     seen = folder.lstat()
     if not stat.S_ISDIR(seen.st_mode):
-        raise UsageError(f"the state folder is a link or no folder: `{folder}`", hint="set FARWATCH_DIR to a real folder")
+        raise UsageError(
+            f"the state folder is a link or no folder: `{folder}`", hint="set FARWATCH_DIR to a real folder"
+        )
     if hasattr(os, "geteuid") and seen.st_uid != os.geteuid():
-        raise UsageError(f"the state folder belongs to another user: `{folder}`", hint="set FARWATCH_DIR to your own folder")
+        raise UsageError(
+            f"the state folder belongs to another user: `{folder}`",
+            hint="set FARWATCH_DIR to your own folder",
+        )
     if stat.S_IMODE(seen.st_mode) & 0o077:
         folder.chmod(0o700)
     return folder

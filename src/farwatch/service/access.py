@@ -123,7 +123,9 @@ class Access:
     def prove(self, nonce: str) -> str:
         """The HMAC by which this server proves that it knows the secret. Raises `UsageError` for a nonce of another form."""
         if not isinstance(nonce, str) or _NONCE.fullmatch(nonce) is None:
-            raise UsageError("a nonce is 32 hexadecimal digits", hint="send {\"nonce\": \"…\"} with 16 random bytes")
+            raise UsageError(
+                "a nonce is 32 hexadecimal digits", hint='send {"nonce": "…"} with 16 random bytes'
+            )
         text = f"farwatch-server:{self.port}:{nonce}"
         return hmac.new(self.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
@@ -159,11 +161,14 @@ class Access:
                     self._misses.clear()
                 self._misses[address] = [*misses, now]
                 raise DeniedError(
-                    "this link has been used, or is older than five minutes", hint="`farwatch open` prints a new one"
+                    "this link has been used, or is older than five minutes",
+                    hint="`farwatch open` prints a new one",
                 )
             redeemed = Redeemed(secrets.token_urlsafe(32), secrets.token_urlsafe(32))
             wall_ms = self.clock.wall_us() // 1000
-            self._sessions[_digest(redeemed.cookie)] = Session(_digest(redeemed.cookie), _digest(redeemed.key), wall_ms, wall_ms)
+            self._sessions[_digest(redeemed.cookie)] = Session(
+                _digest(redeemed.cookie), _digest(redeemed.key), wall_ms, wall_ms
+            )
             while len(self._sessions) > SESSIONS_MAX:
                 del self._sessions[min(self._sessions.values(), key=lambda one: one.used_ms).cookie]
         self._save()
@@ -194,7 +199,9 @@ class Access:
 
     def sign(self, actor: Actor, what: str) -> str:
         """A signature that lets this actor's browser fetch `what` without the header, for ten minutes: `<until>.<hex>`."""
-        until = int(self.clock.wall_us() / 1e6 + SIGNED_S) // 300 * 300 + 300  # steady for five minutes, so that caches hit
+        until = (
+            int(self.clock.wall_us() / 1e6 + SIGNED_S) // 300 * 300 + 300
+        )  # steady for five minutes, so that caches hit
         return f"{until}.{self._signature(actor.key, what, until)}"
 
     def by_signature(self, cookie: str, what: str, signature: str) -> Actor | None:
@@ -203,7 +210,9 @@ class Access:
         session = self._living(cookie)
         if session is None or not until.isascii() or not until.isdigit() or len(until) > 12:
             return None
-        if int(until) < self.clock.wall_us() / 1e6 or not _same(given, self._signature(session.cookie, what, int(until))):
+        if int(until) < self.clock.wall_us() / 1e6 or not _same(
+            given, self._signature(session.cookie, what, int(until))
+        ):
             return None
         return Actor(self.owner, frozenset({"read"}), "session", session.cookie)
 
@@ -216,7 +225,10 @@ class Access:
             session = self._sessions.get(_digest(cookie))
             if session is None:
                 return None
-            if now_ms - session.used_ms > SESSION_IDLE_S * 1000 or now_ms - session.created_ms > SESSION_LONGEST_S * 1000:
+            if (
+                now_ms - session.used_ms > SESSION_IDLE_S * 1000
+                or now_ms - session.created_ms > SESSION_LONGEST_S * 1000
+            ):
                 del self._sessions[session.cookie]
                 return None
             return session
@@ -225,7 +237,9 @@ class Access:
         try:
             listed: list[dict[str, Any]] = json.loads(self.path.read_text())["sessions"]
             for row in listed:
-                session = Session(str(row["cookie"]), str(row["key"]), int(row["created_ms"]), int(row["used_ms"]))
+                session = Session(
+                    str(row["cookie"]), str(row["key"]), int(row["created_ms"]), int(row["used_ms"])
+                )
                 self._sessions[session.cookie] = session
         except (OSError, ValueError, KeyError, TypeError):
             self._sessions.clear()  # a session that cannot be read is one that has ended
@@ -234,12 +248,19 @@ class Access:
         with self._writing:
             with self._lock:
                 rows = [
-                    {"cookie": one.cookie, "key": one.key, "created_ms": one.created_ms, "used_ms": one.used_ms}
+                    {
+                        "cookie": one.cookie,
+                        "key": one.key,
+                        "created_ms": one.created_ms,
+                        "used_ms": one.used_ms,
+                    }
                     for one in self._sessions.values()
                 ]
             temporary = self.path.with_name(self.path.name + ".new")
             temporary.unlink(missing_ok=True)
-            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+            handle = os.open(
+                temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600
+            )
             with os.fdopen(handle, "w") as file:
                 json.dump({"sessions": rows}, file)
             os.replace(temporary, self.path)

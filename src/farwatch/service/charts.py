@@ -33,7 +33,9 @@ class History(Protocol):
 
     def row(self, run_id: str) -> Mapping[str, Any]: ...
 
-    def visible(self, run_id: str, name: str, rank: int) -> Sequence[tuple[SeriesKey, float | None, float | None]]: ...
+    def visible(
+        self, run_id: str, name: str, rank: int
+    ) -> Sequence[tuple[SeriesKey, float | None, float | None]]: ...
 
     def list(self, **query: Any) -> Mapping[str, Any]: ...
 
@@ -59,23 +61,31 @@ class Wanted:
             raise UsageError(f"`buckets` is a whole number from 1 to {BUCKETS_MAX}")
         if str(ranks) not in RANKS:
             raise UsageError(f"`ranks` is one of {', '.join(RANKS)}")
-        return cls(axis, _bound(body, "lo"), _bound(body, "hi"), buckets, str(ranks), parse_lines(body.get("lines")))
+        return cls(
+            axis, _bound(body, "lo"), _bound(body, "hi"), buckets, str(ranks), parse_lines(body.get("lines"))
+        )
 
 
 def parse_lines(given: Any) -> list[tuple[str, str, int, str | int]]:
     """Read `[{"run", "name", "rank", "attempt"}]`. Raises `UsageError` or `LimitError`."""
     if not isinstance(given, list):
-        raise UsageError("`lines` is a list of {\"run\": id, \"name\": metric}")
+        raise UsageError('`lines` is a list of {"run": id, "name": metric}')
     if len(given) > LINES_MAX:
         raise LimitError(f"a chart may have {LINES_MAX} lines, not {len(given)}")
     lines = []
     for line in given:
-        if not isinstance(line, dict) or not isinstance(line.get("run"), str) or not isinstance(line.get("name"), str):
-            raise UsageError("a line is {\"run\": id, \"name\": metric}")
+        if (
+            not isinstance(line, dict)
+            or not isinstance(line.get("run"), str)
+            or not isinstance(line.get("name"), str)
+        ):
+            raise UsageError('a line is {"run": id, "name": metric}')
         rank, attempt = line.get("rank", 0), line.get("attempt", "latest")
         if isinstance(rank, bool) or not isinstance(rank, int) or rank < 0:
             raise UsageError("`rank` is a whole number from 0 on")
-        if attempt not in ("latest", "all") and (isinstance(attempt, bool) or not isinstance(attempt, int) or attempt < 1):
+        if attempt not in ("latest", "all") and (
+            isinstance(attempt, bool) or not isinstance(attempt, int) or attempt < 1
+        ):
             raise UsageError("`attempt` is latest, all, or a whole number from 1 on")
         lines.append((line["run"], line["name"], rank, attempt))
     return lines
@@ -135,7 +145,9 @@ class _Known:
         if isinstance(attempt, int):
             return [Span(key, None, None, info) for key, info in infos.items() if key.attempt == attempt]
         visible = [
-            Span(key, _open(lo), _open(hi), infos[key]) for key, lo, hi in self.runs.visible(run, name, rank) if key in infos
+            Span(key, _open(lo), _open(hi), infos[key])
+            for key, lo, hi in self.runs.visible(run, name, rank)
+            if key in infos
         ]
         if attempt == "latest":
             return visible
@@ -180,7 +192,9 @@ class Charts:
             self._by_time(known, wanted, lines)
         return drawn_table(head, lines, many=len(wanted.lines) > 20)
 
-    def _lines(self, known: _Known, wanted: Wanted, ref: str, name: str, rank: int, attempt: str | int) -> list[Line]:
+    def _lines(
+        self, known: _Known, wanted: Wanted, ref: str, name: str, rank: int, attempt: str | int
+    ) -> list[Line]:
         """The lines that one requested line becomes: one per rank, and one per pale remainder."""
         run = known.ids[ref]
         if run is None:
@@ -189,7 +203,9 @@ class Charts:
         if wanted.ranks == "all" and ranks:
             chosen = ranks
         elif wanted.ranks == "slowest" and ranks:
-            latest = {info.key.rank: info for info in known.infos(run, name)}  # ordered by attempt: the last stays
+            latest = {
+                info.key.rank: info for info in known.infos(run, name)
+            }  # ordered by attempt: the last stays
             chosen = [min(ranks, key=lambda one: (latest[one].last_step, -latest[one].last_time_us))]
         elif wanted.ranks == "mean" and len(ranks) > 1:
             spans = [span for one in ranks for span in known.spans(run, name, one, attempt) if not span.pale]
@@ -215,10 +231,14 @@ class Charts:
                     asked.setdefault((lo, hi, buckets), []).append((line, place))
         for (lo, hi, buckets), places in asked.items():
             keys = [line.spans[place].key for line, place in places]
-            for (line, place), found in zip(places, self._store.chart(keys, lo=lo, hi=hi, buckets=buckets), strict=True):
+            for (line, place), found in zip(
+                places, self._store.chart(keys, lo=lo, hi=hi, buckets=buckets), strict=True
+            ):
                 line.parts[place] = found
         for line in lines:
-            line.drawn = joined([part for part in line.parts if part is not None], wanted.buckets, across=line.mean)
+            line.drawn = joined(
+                [part for part in line.parts if part is not None], wanted.buckets, across=line.mean
+            )
 
     def _by_time(self, known: _Known, wanted: Wanted, lines: list[Line]) -> None:
         """As by step, with limits in µs; a span that is cut at a step is cut at the time of that step."""
@@ -282,7 +302,11 @@ class Charts:
         x, y = self._points(axis), self._points(line.spans)
         order = np.argsort(x.steps, kind="stable")
         place = np.searchsorted(x.steps[order], y.steps, side="right") - 1
-        at = np.where(place >= 0, x.values[order][np.maximum(place, 0)], np.nan) if len(order) else np.full(len(y.steps), np.nan)
+        at = (
+            np.where(place >= 0, x.values[order][np.maximum(place, 0)], np.nan)
+            if len(order)
+            else np.full(len(y.steps), np.nan)
+        )
         placed = np.isfinite(at)
         line.unplaced = int(len(at) - placed.sum())
         chosen = placed & _between(at, wanted.lo, wanted.hi)
@@ -308,11 +332,18 @@ class Charts:
         return [self._store.chart([span.key], lo=span.lo, hi=span.hi, buckets=buckets)[0] for span in spans]
 
     def _points(self, spans: Sequence[Span], lo: float | None = None, hi: float | None = None) -> Points:
-        found = [self._store.points(span.key, lo=_most(span.lo, lo), hi=_least(span.hi, hi)) for span in spans]
+        found = [
+            self._store.points(span.key, lo=_most(span.lo, lo), hi=_least(span.hi, hi)) for span in spans
+        ]
         if len(found) == 1:
             return found[0]
         none = Points(np.empty(0), np.empty(0, np.int64), np.empty(0))
-        return Points(*(np.concatenate([getattr(one, name) for one in [none, *found]]) for name in ("steps", "times", "values")))
+        return Points(
+            *(
+                np.concatenate([getattr(one, name) for one in [none, *found]])
+                for name in ("steps", "times", "values")
+            )
+        )
 
     def series(self, body: Mapping[str, Any]) -> Table:
         """Every point of some series, exact and in order of arrival: steps, times in µs, values."""
@@ -331,11 +362,22 @@ class Charts:
                 points = self._points([span], lo, hi)
                 total += len(points.steps)
                 if total > SERIES_POINTS_MAX:
-                    raise LimitError(f"more than {SERIES_POINTS_MAX} points in one answer", hint="ask for fewer lines, or with lo and hi")
+                    raise LimitError(
+                        f"more than {SERIES_POINTS_MAX} points in one answer",
+                        hint="ask for fewer lines, or with lo and hi",
+                    )
                 told.append(
-                    {"line": place, "run": run, "name": name, "rank": span.key.rank, "attempt": span.key.attempt,
-                     "kind": span.info.kind, "start": total - len(points.steps), "length": len(points.steps)}
-                )  # fmt: skip
+                    {
+                        "line": place,
+                        "run": run,
+                        "name": name,
+                        "rank": span.key.rank,
+                        "attempt": span.key.attempt,
+                        "kind": span.info.kind,
+                        "start": total - len(points.steps),
+                        "length": len(points.steps),
+                    }
+                )
                 found.append(points)
         head["lines"] = told
         return Table(
@@ -350,14 +392,20 @@ class Charts:
     @staticmethod
     def _whole(known: _Known, run: str, name: str, rank: int, attempt: str | int) -> list[Span]:
         if attempt == "all":
-            return [Span(info.key, None, None, info) for info in known.infos(run, name) if info.key.rank == rank]
+            return [
+                Span(info.key, None, None, info) for info in known.infos(run, name) if info.key.rank == rank
+            ]
         return known.spans(run, name, rank, attempt)
 
     def _lines_where(self, body: Mapping[str, Any]) -> list[tuple[str, str, int, str | int]]:
         """One metric of all runs that match an expression."""
         project, name, where = body.get("project"), body.get("name"), body.get("where")
-        if not isinstance(project, str) or not isinstance(name, str) or not (where is None or isinstance(where, str)):
-            raise UsageError("ask for {\"lines\": […]} or {\"project\", \"name\", \"where\"}")
+        if (
+            not isinstance(project, str)
+            or not isinstance(name, str)
+            or not (where is None or isinstance(where, str))
+        ):
+            raise UsageError('ask for {"lines": […]} or {"project", "name", "where"}')
         page = self._runs.list(project=project, where=where or None, columns=[], limit=100_000)
         return [(row["id"], name, 0, "latest") for row in page["runs"]]
 
@@ -396,7 +444,9 @@ def _clipped(points: Points, axis: Axis, lo: float | None, hi: float | None) -> 
 def _rescaled(drawn: Buckets, start: int, scale: float) -> Buckets:
     """Times of µs since the epoch as ms since the epoch, or as seconds since a start."""
     lo, hi = (drawn.lo - start) / scale, (drawn.hi - start) / scale
-    return Buckets(lo, hi, drawn.min, drawn.max, drawn.mean, drawn.last, drawn.count, drawn.nonfinite, drawn.exact)
+    return Buckets(
+        lo, hi, drawn.min, drawn.max, drawn.mean, drawn.last, drawn.count, drawn.nonfinite, drawn.exact
+    )
 
 
 def _shares(spans: Sequence[Span], lo: float | None, hi: float | None, buckets: int) -> list[int]:
@@ -409,4 +459,7 @@ def _shares(spans: Sequence[Span], lo: float | None, hi: float | None, buckets: 
         last = min(limit for limit in (span.hi, hi, span.info.step_max) if limit is not None)
         widths.append(max(0.0, last / 2 - first / 2))
     total = sum(widths)
-    return [max(SMALLEST_PIECE, round(buckets * width / total)) if total > 0 else SMALLEST_PIECE for width in widths]
+    return [
+        max(SMALLEST_PIECE, round(buckets * width / total)) if total > 0 else SMALLEST_PIECE
+        for width in widths
+    ]

@@ -10,18 +10,18 @@ A position is (commit number, count within it), written `epoch:seq` or `epoch:se
 
 import asyncio
 import bisect
-import json
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from farwatch.clock import Clock
-from farwatch.errors import BusyError, NotFoundError, UsageError
+from farwatch.errors import BusyError, NotFoundError
+from farwatch.service.news import Changes, encoded, lines_of, points_of
+from farwatch.service.subscription import Subscription
 from farwatch.service.ticks import Tick
 from farwatch.settings import Settings
 from farwatch.store.base import Decoded, Writer
@@ -31,9 +31,6 @@ RING_TICKS = 50_000
 COALESCE_S = 0.05
 ROW_S = 0.5  # a run whose only news is points shows a new row this often
 WAIT_MAX_S = 25.0
-POINTS_MAX = 256
-LINES_MAX = 1_000
-SUBSCRIBED_MAX = 5_000
 NAMES_MAX = 100_000  # names remembered per run to notice new ones
 EVERYTHING = "*"
 
@@ -45,49 +42,20 @@ class Position(NamedTuple):
     minor: int = 0
 
 
+NOWHERE = Position(-1)
+
+
 @dataclass(slots=True)
 class _Run:
     """What the hub knows of a run: ticks in the ring, and when its row last changed."""
 
     ticks: deque[Tick] = field(default_factory=deque)
-    lost: Position = Position(-1)  # ticks up to here have left the ring
-    row_at: Position = Position(-1)
+    lost: Position = NOWHERE  # ticks up to here have left the ring
+    row_at: Position = NOWHERE
     row_mono: float = -1e9
     project: str | None = None
     known: set[str] = field(default_factory=set)
     cached: tuple[Position, bytes | None] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What a browser looks at. `project`: rows of that project, `*` for all; `runs`: rows of these; `series`: run -> names."""
-
-    project: str | None
-    runs: frozenset[str]
-    series: dict[str, frozenset[str]]
-    console: frozenset[str]
-
-    @classmethod
-    def parse(cls, body: dict[str, Any]) -> "Subscription":
-        """Read a request. Raises `UsageError` for what is none, or too much."""
-        runs, series, console = body.get("runs") or [], body.get("series") or [], body.get("console") or []
-        project = body.get("project")
-        if not (isinstance(runs, list) and isinstance(series, list) and isinstance(console, list)):
-            raise UsageError("`runs`, `series` and `console` are lists")
-        if len(runs) + len(series) + len(console) > SUBSCRIBED_MAX:
-            raise UsageError(f"at most {SUBSCRIBED_MAX} things can be watched in one stream", hint="subscribe to what is visible")
-        if not all(isinstance(run, str) for run in [*runs, *console]) or not (project is None or isinstance(project, str)):
-            raise UsageError("runs and projects are named by text")
-        wanted: dict[str, set[str]] = {}
-        for line in series:
-            if not isinstance(line, dict) or not isinstance(line.get("run"), str) or not isinstance(line.get("name"), str):
-                raise UsageError("a series is {\"run\": id, \"name\": text}")
-            wanted.setdefault(line["run"], set()).add(line["name"])
-        return cls(project, frozenset(runs), {run: frozenset(names) for run, names in wanted.items()}, frozenset(console))
-
-    def watches(self, run: str) -> bool:
-        """Whether points, lines or names of a run are wanted."""
-        return run in self.series or run in self.console or run in self.runs
 
 
 class _Waiter:
@@ -114,7 +82,14 @@ class Hub:
     """
 
     def __init__(
-        self, epoch: str, seq: int, row: Row, settings: Settings, clock: Clock, *, console_base: Callable[[str], int] = lambda writer_id: 0
+        self,
+        epoch: str,
+        seq: int,
+        row: Row,
+        settings: Settings,
+        clock: Clock,
+        *,
+        console_base: Callable[[str], int] = lambda writer_id: 0,
     ) -> None:
         self.epoch = epoch
         self.row = row
@@ -274,7 +249,12 @@ class Hub:
                 del self._open[actor]
 
     async def wait(
-        self, subscription: Subscription, cursor: str | None, wait_s: float, actor: str, gone: asyncio.Event | None = None
+        self,
+        subscription: Subscription,
+        cursor: str | None,
+        wait_s: float,
+        actor: str,
+        gone: asyncio.Event | None = None,
     ) -> bytes:
         """What has changed since `cursor`, as JSON: at once if something has, else when something does, or after `wait_s` seconds.
 
@@ -286,7 +266,7 @@ class Hub:
         deadline = began + min(max(wait_s, 0.0), WAIT_MAX_S)
         place = self._now if cursor is None else self._read(cursor)
         if cursor is None or place is None:
-            return self._answer(self._now, place is None, _Changes())
+            return self._answer(self._now, place is None, Changes())
         waiter = _Waiter(subscription)
         with self._admit(actor):
             self._waiters.add(waiter)
@@ -319,17 +299,24 @@ class Hub:
         with self._lock:
             if subscription.project is not None and any(run.row_at > place for run in self._runs.values()):
                 return True
-            watched = [self._runs.get(run) for run in (*subscription.runs, *subscription.series, *subscription.console)]
-            return any(run and (run.row_at > place or (run.ticks and run.ticks[-1].place > place)) for run in watched)
+            watched = [
+                self._runs.get(run)
+                for run in (*subscription.runs, *subscription.series, *subscription.console)
+            ]
+            return any(
+                run and (run.row_at > place or (run.ticks and run.ticks[-1].place > place)) for run in watched
+            )
 
-    async def _collect(self, subscription: Subscription, place: Position) -> tuple[Position, "_Changes"]:
-        changes = _Changes()
+    async def _collect(self, subscription: Subscription, place: Position) -> tuple[Position, "Changes"]:
+        changes = Changes()
         with self._lock:
             now = self._now
             if subscription.project is not None:
                 rows = [one for one, run in self._runs.items() if run.row_at > place]
             else:
-                rows = [one for one in subscription.runs if one in self._runs and self._runs[one].row_at > place]
+                rows = [
+                    one for one in subscription.runs if one in self._runs and self._runs[one].row_at > place
+                ]
             ticks = {
                 run_id: _since(run.ticks, place)
                 for run_id in {*subscription.runs, *subscription.series, *subscription.console}
@@ -347,15 +334,19 @@ class Hub:
             await self._rows(rows, subscription, changes)
         return now, changes
 
-    async def _rows(self, ids: list[str], subscription: Subscription, changes: "_Changes") -> None:
+    async def _rows(self, ids: list[str], subscription: Subscription, changes: "Changes") -> None:
         """Add changed rows, each read and encoded once per change for all readers."""
         needed = {one: self._runs[one].row_at for one in ids}
-        while stale := [one for one, place in needed.items() if (seen := self._runs[one].cached) is None or seen[0] < place]:
+        while stale := [
+            one
+            for one, place in needed.items()
+            if (seen := self._runs[one].cached) is None or seen[0] < place
+        ]:
             mine = [one for one in stale if one not in self._refreshing]
             if mine:
                 reading = asyncio.get_running_loop().run_in_executor(None, self._refresh, mine)
                 self._refreshing.update(dict.fromkeys(mine, reading))
-                reading.add_done_callback(lambda _, mine=mine: [self._refreshing.pop(one, None) for one in mine])
+                reading.add_done_callback(partial(self._refreshed, mine))
             done, _ = await asyncio.wait({self._refreshing[one] for one in stale if one in self._refreshing})
             for reading in done:
                 reading.result()
@@ -369,6 +360,10 @@ class Hub:
             else:
                 changes.rows.append(run.cached[1])
 
+    def _refreshed(self, ids: list[str], _: object) -> None:
+        for one in ids:
+            self._refreshing.pop(one, None)
+
     def _refresh(self, ids: list[str]) -> None:
         for one in ids:
             run = self._runs[one]
@@ -379,13 +374,18 @@ class Hub:
                 run.cached = (place, None)
                 continue
             run.project = row.get("project", run.project)
-            run.cached = (place, None if row.get("deleted_ms") else _json(row))
+            run.cached = (place, None if row.get("deleted_ms") else encoded(row))
 
-    def _answer(self, now: Position, reset: bool, changes: "_Changes") -> bytes:
-        head = {"cursor": self._write(now), "reset": reset, "removed": changes.removed, "now_ms": self._clock.wall_us() // 1000}
+    def _answer(self, now: Position, reset: bool, changes: "Changes") -> bytes:
+        head = {
+            "cursor": self._write(now),
+            "reset": reset,
+            "removed": changes.removed,
+            "now_ms": self._clock.wall_us() // 1000,
+        }
         return b"".join(
             (
-                _json(head)[:-1],
+                encoded(head)[:-1],
                 b',"runs":[',
                 b",".join(changes.rows),
                 b'],"points":[',
@@ -393,100 +393,14 @@ class Hub:
                 b'],"console":[',
                 b",".join(changes.console),
                 b'],"new_metrics":',
-                _json(changes.new_metrics),
+                encoded(changes.new_metrics),
                 b',"media":',
-                _json(changes.media),
+                encoded(changes.media),
                 b"}",
             )
         )
 
 
-@dataclass(slots=True)
-class _Changes:
-    """Parts of an answer, encoded."""
-
-    rows: list[bytes] = field(default_factory=list)
-    points: list[bytes] = field(default_factory=list)
-    console: list[bytes] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    new_metrics: dict[str, list[str]] = field(default_factory=dict)
-    media: dict[str, list[str]] = field(default_factory=dict)
-
-    @property
-    def any(self) -> bool:
-        return bool(self.rows or self.points or self.console or self.removed or self.new_metrics or self.media)
-
-    def note_names(self, run_id: str, ticks: list[Tick]) -> None:
-        """Add names that a run has not logged before, and names of media that it has logged now."""
-        names = [name for tick in ticks for name in tick.new_names][:1_000]
-        media = sorted({name for tick in ticks for name in tick.media})
-        if names:
-            self.new_metrics[run_id] = names
-        if media:
-            self.media[run_id] = media
-
-
-def _json(value: Any) -> bytes:
-    """ASCII JSON: whatever stands in a text, lone surrogates included, cannot break it."""
-    try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
-        return json.dumps(_finite(value), separators=(",", ":"), allow_nan=False).encode()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if np.isfinite(value) else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
-
-
 def _since(ticks: deque[Tick], place: Position) -> list[Tick]:
     listed = list(ticks)
     return listed[bisect.bisect_right(listed, place, key=lambda tick: tick.place) :]
-
-
-def points_of(ticks: list[Tick], names: frozenset[str], lost: bool) -> list[bytes]:
-    """The newest points of some series in ticks of one run, encoded; `lost`: older ticks have left the ring."""
-    answers = []
-    by_writer: dict[tuple[int, int], list[Tick]] = {}
-    for tick in ticks:
-        by_writer.setdefault((tick.writer.rank, tick.writer.attempt), []).append(tick)
-    for (rank, attempt), own in by_writer.items():
-        for name in sorted(name for name in names if any(name in tick.places for tick in own)):
-            parts: list[tuple[bytes, bytes, bytes]] = []
-            taken, more = 0, lost
-            for tick in reversed(own):
-                count = tick.count(name)
-                if not count:
-                    continue
-                if taken + count > POINTS_MAX:
-                    more = True
-                    if taken < POINTS_MAX:
-                        parts.append(tick.encoded(name, POINTS_MAX - taken))
-                    break
-                parts.append(tick.encoded(name))
-                taken += count
-            if parts:
-                parts.reverse()
-                head = _json({"run": own[0].writer.run, "name": name, "rank": rank, "attempt": attempt, "more": more})
-                steps, times, values = (b",".join(column) for column in zip(*parts, strict=True))
-                answers.append(
-                    head[:-1] + b',"steps":[' + steps + b'],"times_ms":[' + times + b'],"values":[' + values + b"]}"
-                )
-    return answers
-
-
-def lines_of(ticks: list[Tick]) -> list[bytes]:
-    """Console lines in ticks of one run, encoded, the newest of each rank."""
-    by_rank: dict[int, list[bytes]] = {}
-    for tick in ticks:
-        if tick.lines:
-            by_rank.setdefault(tick.writer.rank, []).extend(tick.lines)
-    return [
-        _json({"run": ticks[0].writer.run, "rank": rank})[:-1] + b',"lines":[' + b",".join(lines[-LINES_MAX:]) + b"]}"
-        for rank, lines in by_rank.items()
-    ]

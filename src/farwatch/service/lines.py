@@ -54,7 +54,13 @@ def joined(parts: Sequence[Buckets], buckets: int, *, across: bool = False) -> B
     present = [part for part in parts if len(part.lo)]
     if not present:
         return recut.empty()
-    whole = recut.same_place(present) if across else present[0] if len(present) == 1 else recut.concatenated(present)
+    whole = (
+        recut.same_place(present)
+        if across
+        else present[0]
+        if len(present) == 1
+        else recut.concatenated(present)
+    )
     return recut.regrouped(whole, max(buckets, 1))
 
 

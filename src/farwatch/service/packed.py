@@ -21,11 +21,14 @@ class Table:
     def encode(self) -> bytes:
         """The binary form, see `farwatch.wire.columns`."""
         packed = [
-            (name, dtype, memoryview(np.ascontiguousarray(array, DTYPES[dtype])).cast("B") if array.size else b"")
+            (name, dtype, np.ascontiguousarray(array, DTYPES[dtype]).tobytes())
             for name, (dtype, array) in self.arrays.items()
         ]
         return columns.encode(self.meta, packed)
 
     def plain(self) -> dict[str, Any]:
         """The same as JSON holds it, with non-finite numbers left for the encoder to spell."""
-        return {"meta": self.meta, "arrays": {name: array.tolist() for name, (_, array) in self.arrays.items()}}
+        return {
+            "meta": self.meta,
+            "arrays": {name: array.tolist() for name, (_, array) in self.arrays.items()},
+        }

@@ -28,7 +28,9 @@ def single(x: NDArray[np.float64], values: NDArray[np.float64]) -> Buckets:
     x, values = x[order], values[order]
     finite = np.isfinite(values)
     known = np.where(finite, values, np.nan)
-    return Buckets(x, x, known, known, known, values, np.ones(len(x), np.int64), (~finite).astype(np.int64), exact=True)
+    return Buckets(
+        x, x, known, known, known, values, np.ones(len(x), np.int64), (~finite).astype(np.int64), exact=True
+    )
 
 
 def of_points(x: NDArray[np.float64], values: NDArray[np.float64], buckets: int) -> Buckets:

@@ -17,7 +17,21 @@ class Tick:
     *Threads*: made by a committing thread; read by the loop only, which also fills what is made on first use.
     """
 
-    __slots__ = ("_bounds", "_console", "_decoded", "_encoded", "_lines", "_order", "_places", "line_base", "media", "new_names", "place", "size", "writer")
+    __slots__ = (
+        "_bounds",
+        "_console",
+        "_decoded",
+        "_encoded",
+        "_lines",
+        "_order",
+        "_places",
+        "line_base",
+        "media",
+        "new_names",
+        "place",
+        "size",
+        "writer",
+    )
 
     def __init__(self, writer: Writer, decoded: Decoded) -> None:
         self.writer = writer
@@ -97,7 +111,12 @@ class Tick:
                 except (ValueError, KeyError, TypeError):
                     continue  # a damaged record is the log's to keep, and nobody's to see
                 for offset, text in enumerate(texts):
-                    line = {"n": self.line_base + first + offset, "stream": stream, "time_ms": other.time_us // 1000, "text": text}
+                    line = {
+                        "n": self.line_base + first + offset,
+                        "stream": stream,
+                        "time_ms": other.time_us // 1000,
+                        "text": text,
+                    }
                     self._lines.append(json.dumps(line, separators=(",", ":")).encode())
             self._console = []
         return self._lines
@@ -113,7 +132,12 @@ def numbers(values: np.ndarray) -> bytes:
                 value if ok else "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
                 for value, ok in zip(listed, finite.tolist(), strict=True)
             ]
-        elif len(values) and np.all(np.abs(values) < 2**53) and np.all(values == np.trunc(values)) and not np.any(np.signbit(values)):
+        elif (
+            len(values)
+            and np.all(np.abs(values) < 2**53)
+            and np.all(values == np.trunc(values))
+            and not np.any(np.signbit(values))
+        ):
             listed = values.astype(np.int64).tolist()
     return json.dumps(listed, separators=(",", ":")).encode()[1:-1]
 

@@ -45,12 +45,23 @@ async def _columns(ask: Ask, make: "object") -> Response:
 
 ENDPOINTS = (
     Endpoint(
-        "POST", "/charts", "read", charts, "Lines to draw, in buckets that lose no spike.", media_type=CONTENT_TYPE,
+        "POST",
+        "/charts",
+        "read",
+        charts,
+        "Lines to draw, in buckets that lose no spike.",
+        media_type=CONTENT_TYPE,
         body='{"lines": [{"run", "name", "rank", "attempt"}], "x", "lo", "hi", "buckets", "ranks"}',
         answer="columns px, pv, x, min, max, mean, count, nonfinite; JSON with `Accept: application/json`",
     ),
     Endpoint(
-        "POST", "/series", "read", series, "Every point, exact.", media_type=CONTENT_TYPE,
-        body='{"lines": […], "lo", "hi"}, or {"project", "name", "where"}', answer="columns steps, times (µs), values",
+        "POST",
+        "/series",
+        "read",
+        series,
+        "Every point, exact.",
+        media_type=CONTENT_TYPE,
+        body='{"lines": […], "lo", "hi"}, or {"project", "name", "where"}',
+        answer="columns steps, times (µs), values",
     ),
-)  # fmt: skip
+)

@@ -21,7 +21,12 @@ async def console(ask: Ask) -> Response:
 
     def found() -> Any:
         return runs.console(
-            run, first=None if first < 0 else first, limit=limit, tail=ask.flag("tail"), rank=rank, q=ask.query.get("q") or None
+            run,
+            first=None if first < 0 else first,
+            limit=limit,
+            tail=ask.flag("tail"),
+            rank=rank,
+            q=ask.query.get("q") or None,
         )
 
     return ask.reply(await ask.run(found))
@@ -34,7 +39,9 @@ async def media(ask: Ask) -> Response:
     step_min, step_max = ask.real("step_min"), ask.real("step_max")
 
     def found() -> Any:
-        return runs.media(run, name=ask.query.get("name") or None, step_min=step_min, step_max=step_max, limit=limit)
+        return runs.media(
+            run, name=ask.query.get("name") or None, step_min=step_min, step_max=step_max, limit=limit
+        )
 
     said = await ask.run(found)
     if ask.who.via == "session":
@@ -88,20 +95,49 @@ REF_FILE = "/runs/{ref}/files/{path:path}"
 
 ENDPOINTS = (
     Endpoint(
-        "GET", "/runs/{ref}/console", "read", console, "Captured lines.",
-        query={"from": "first line", "limit": "at most", "tail": "1: the last ones", "rank": "of this rank", "q": "text in them"},
+        "GET",
+        "/runs/{ref}/console",
+        "read",
+        console,
+        "Captured lines.",
+        query={
+            "from": "first line",
+            "limit": "at most",
+            "tail": "1: the last ones",
+            "rank": "of this rank",
+            "q": "text in them",
+        },
         answer="lines, total",
     ),
     Endpoint(
-        "GET", "/runs/{ref}/media", "read", media, "Texts, images, tables, histograms and other things with a step.",
-        query={"name": "of this name", "step_min": "from this step on", "step_max": "up to this step", "limit": "at most"},
+        "GET",
+        "/runs/{ref}/media",
+        "read",
+        media,
+        "Texts, images, tables, histograms and other things with a step.",
+        query={
+            "name": "of this name",
+            "step_min": "from this step on",
+            "step_max": "up to this step",
+            "limit": "at most",
+        },
         answer="names, items",
     ),
     Endpoint("GET", "/runs/{ref}/files", "read", files, "Files of a run.", answer="files"),
     Endpoint("GET", REF_FILE, "read", file, "One file.", user_content=True, media_type="*/*"),
     Endpoint("DELETE", REF_FILE, "log", delete_file, "Delete one file."),
     Endpoint(
-        "GET", "/blobs/{sha256}", "read", blob, "Bytes by their hash, in a sandbox.", user_content=True, media_type="*/*",
-        query={"type": "media type to answer with", "name": "file name to answer with", "sign": "a signature in place of the header"},
+        "GET",
+        "/blobs/{sha256}",
+        "read",
+        blob,
+        "Bytes by their hash, in a sandbox.",
+        user_content=True,
+        media_type="*/*",
+        query={
+            "type": "media type to answer with",
+            "name": "file name to answer with",
+            "sign": "a signature in place of the header",
+        },
     ),
-)  # fmt: skip
+)

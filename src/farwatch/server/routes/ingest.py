@@ -43,7 +43,9 @@ async def batches(ask: Ask) -> Response:
     writer_id = _writer(ask)
     encoding = ask.headers.get("content-encoding", "identity").lower()
     if encoding not in ENCODINGS:
-        raise UsageError(f"unknown content encoding: `{encoding[:40]}`", hint="use zstd, deflate or identity", status=415)
+        raise UsageError(
+            f"unknown content encoding: `{encoding[:40]}`", hint="use zstd, deflate or identity", status=415
+        )
     if services.batches_open >= BATCHES_AT_ONCE:
         raise BusyError("too many batches at once", retry_after_s=1)
     services.batches_open += 1
@@ -73,7 +75,15 @@ async def spool_put(ask: Ask) -> Response:
     writer_id = _writer(ask)
     await ask.run(ask.services.runs.writer_status, writer_id)  # nobody leaves files for a writer that is none
     said = await ask.run(
-        uploads.put, writer_id, ask.params["name"], offset, size, sha256, chunk, media_type, pool=ask.services.writers
+        uploads.put,
+        writer_id,
+        ask.params["name"],
+        offset,
+        size,
+        sha256,
+        chunk,
+        media_type,
+        pool=ask.services.writers,
     )
     return ask.reply(said)
 
@@ -87,12 +97,16 @@ async def beat(ask: Ask) -> Response:
     agent = ask.params["agent"]
     if len(agent) > 200:
         raise UsageError("an agent's id has at most 200 characters")
-    return ask.reply(await ask.run(ask.services.liveness.beat, agent, body, ask.who.name, pool=ask.services.writers))
+    return ask.reply(
+        await ask.run(ask.services.liveness.beat, agent, body, ask.who.name, pool=ask.services.writers)
+    )
 
 
 async def create(ask: Ask) -> Response:
     body = await ask.object()
-    said: dict[str, Any] = await ask.run(ask.services.feed.create, body, ask.who.name, pool=ask.services.writers)
+    said: dict[str, Any] = await ask.run(
+        ask.services.feed.create, body, ask.who.name, pool=ask.services.writers
+    )
     return ask.reply({**said, "id": said["run"]}, 201)
 
 
@@ -109,20 +123,81 @@ async def finish(ask: Ask) -> Response:
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/writers", "log", register, "Make a writer known, with its run.", body="writer.json", answer="run, expected, crc, epoch, …"),
+    Endpoint(
+        "POST",
+        "/writers",
+        "log",
+        register,
+        "Make a writer known, with its run.",
+        body="writer.json",
+        answer="run, expected, crc, epoch, …",
+    ),
     Endpoint("GET", "/writers/{writer}", "log", writer, "How far a writer has come.", answer="as for POST"),
     Endpoint(
-        "POST", "/writers/{writer}/batches", "log", batches, "Take consecutive records of a writer.",
-        body="a batch (docs/protocol.md), Content-Encoding zstd, deflate or identity", answer="expected, crc, epoch, seq, set_aside",
+        "POST",
+        "/writers/{writer}/batches",
+        "log",
+        batches,
+        "Take consecutive records of a writer.",
+        body="a batch (docs/protocol.md), Content-Encoding zstd, deflate or identity",
+        answer="expected, crc, epoch, seq, set_aside",
     ),
     Endpoint(
-        "PUT", "/writers/{writer}/spool/{name}", "log", spool_put, "Take one chunk of a file that records name.",
-        query={"offset": "of this chunk, bytes", "size": "of the whole file, bytes", "sha256": "of the whole file", "media_type": "of the file"},
-        body="at most 8 MiB of the file", answer="offset, done",
+        "PUT",
+        "/writers/{writer}/spool/{name}",
+        "log",
+        spool_put,
+        "Take one chunk of a file that records name.",
+        query={
+            "offset": "of this chunk, bytes",
+            "size": "of the whole file, bytes",
+            "sha256": "of the whole file",
+            "media_type": "of the file",
+        },
+        body="at most 8 MiB of the file",
+        answer="offset, done",
     ),
-    Endpoint("GET", "/writers/{writer}/spool/{name}", "log", spool_get, "How much of a file has come.", answer="offset"),
-    Endpoint("POST", "/agents/{agent}/beat", "log", beat, "A sign of life of a machine's agent.", answer="epoch, writers"),
-    Endpoint("POST", "/runs", "log", create, "Make a run without an SDK.", body='{"project", "name", "config", "tags", "id"}', answer="id, run, name, url, …"),
-    Endpoint("POST", "/runs/{ref}/log", "log", log, "Log numbers and texts.", body='{"step", "metrics", "time_ms"}, or a list of these', answer="entries, next_step"),
-    Endpoint("POST", "/runs/{ref}/finish", "log", finish, "End a run that was made by a request.", body='{"state", "reason"}', answer="the run's row"),
-)  # fmt: skip
+    Endpoint(
+        "GET",
+        "/writers/{writer}/spool/{name}",
+        "log",
+        spool_get,
+        "How much of a file has come.",
+        answer="offset",
+    ),
+    Endpoint(
+        "POST",
+        "/agents/{agent}/beat",
+        "log",
+        beat,
+        "A sign of life of a machine's agent.",
+        answer="epoch, writers",
+    ),
+    Endpoint(
+        "POST",
+        "/runs",
+        "log",
+        create,
+        "Make a run without an SDK.",
+        body='{"project", "name", "config", "tags", "id"}',
+        answer="id, run, name, url, …",
+    ),
+    Endpoint(
+        "POST",
+        "/runs/{ref}/log",
+        "log",
+        log,
+        "Log numbers and texts.",
+        body='{"step", "metrics", "time_ms"}, or a list of these',
+        answer="entries, next_step",
+    ),
+    Endpoint(
+        "POST",
+        "/runs/{ref}/finish",
+        "log",
+        finish,
+        "End a run that was made by a request.",
+        body='{"state", "reason"}',
+        answer="the run's row",
+    ),
+)

@@ -6,13 +6,18 @@ from starlette.responses import Response
 
 from farwatch.errors import UsageError
 from farwatch.server.route import Ask, Endpoint
-from farwatch.service.hub import WAIT_MAX_S, Subscription
+from farwatch.service.hub import WAIT_MAX_S
+from farwatch.service.subscription import Subscription
 
 
 async def live(ask: Ask) -> Response:
     body = await ask.object()
     cursor, wait_s = body.get("cursor"), body.get("wait_s", WAIT_MAX_S)
-    if not (cursor is None or isinstance(cursor, str)) or isinstance(wait_s, bool) or not isinstance(wait_s, (int, float)):
+    if (
+        not (cursor is None or isinstance(cursor, str))
+        or isinstance(wait_s, bool)
+        or not isinstance(wait_s, (int, float))
+    ):
         raise UsageError("`cursor` is text or null, `wait_s` is a number of seconds")
     subscription = Subscription.parse(body)
     hub = ask.services.hub
@@ -34,8 +39,12 @@ async def live(ask: Ask) -> Response:
 
 ENDPOINTS = (
     Endpoint(
-        "POST", "/live", "read", live, "What has changed since a cursor; waits up to 25 s for something.",
+        "POST",
+        "/live",
+        "read",
+        live,
+        "What has changed since a cursor; waits up to 25 s for something.",
         body='{"cursor", "project", "runs": [ids], "series": [{"run", "name"}], "console": [ids], "wait_s"}',
         answer="cursor, reset, runs, removed, points, console, new_metrics, media, now_ms",
     ),
-)  # fmt: skip
+)

@@ -48,7 +48,10 @@ async def update(ask: Ask) -> Response:
     known = {"name": str, "notes": str, "tags": dict, "archived": bool}
     for name, value in patch.items():
         if name not in known or not isinstance(value, known[name]):
-            raise UsageError(f"cannot change: `{name[:100]}`", hint="name, notes, tags {add, remove} and archived can be changed")
+            raise UsageError(
+                f"cannot change: `{name[:100]}`",
+                hint="name, notes, tags {add, remove} and archived can be changed",
+            )
     run = await _run(ask)
     await ask.run(ask.services.runs.update, run, patch, ask.who.name, pool=ask.services.writers)
     return ask.reply(await ask.run(ask.services.runs.row, run))
@@ -102,15 +105,57 @@ LIST_QUERY = {
 
 ENDPOINTS = (
     Endpoint("GET", "/projects", "read", projects, "All projects.", answer="projects"),
-    Endpoint("GET", "/runs", "read", list_runs, "Runs that match.", query=LIST_QUERY, answer="runs, columns, total, next, seq, epoch"),
-    Endpoint("GET", "/runs/{ref}", "read", detail, "One run: id, 7 letters of it, or project#number.", answer="row, config, attempts, …"),
-    Endpoint("PATCH", "/runs/{ref}", "log", update, "Rename, tag, annotate, archive.", body='{"name", "notes", "tags", "archived"}'),
+    Endpoint(
+        "GET",
+        "/runs",
+        "read",
+        list_runs,
+        "Runs that match.",
+        query=LIST_QUERY,
+        answer="runs, columns, total, next, seq, epoch",
+    ),
+    Endpoint(
+        "GET",
+        "/runs/{ref}",
+        "read",
+        detail,
+        "One run: id, 7 letters of it, or project#number.",
+        answer="row, config, attempts, …",
+    ),
+    Endpoint(
+        "PATCH",
+        "/runs/{ref}",
+        "log",
+        update,
+        "Rename, tag, annotate, archive.",
+        body='{"name", "notes", "tags", "archived"}',
+    ),
     Endpoint("DELETE", "/runs/{ref}", "log", delete, "Delete a run; can be undone for 30 days."),
     Endpoint("POST", "/runs/{ref}/undelete", "log", undelete, "Bring a deleted run back."),
     Endpoint(
-        "GET", "/runs/{ref}/metrics", "read", metrics, "Metrics of a run.",
-        query={"match": "regular expression", "limit": "at most", "offset": "first"}, answer="metrics, total, groups",
+        "GET",
+        "/runs/{ref}/metrics",
+        "read",
+        metrics,
+        "Metrics of a run.",
+        query={"match": "regular expression", "limit": "at most", "offset": "first"},
+        answer="metrics, total, groups",
     ),
-    Endpoint("DELETE", "/runs/{ref}/metrics", "log", delete_metrics, "Delete one metric for good.", query={"name": "which"}),
-    Endpoint("GET", "/columns", "read", columns, "Columns that a runs table can have.", query={"project": "of this project"}, answer="config, summary"),
-)  # fmt: skip
+    Endpoint(
+        "DELETE",
+        "/runs/{ref}/metrics",
+        "log",
+        delete_metrics,
+        "Delete one metric for good.",
+        query={"name": "which"},
+    ),
+    Endpoint(
+        "GET",
+        "/columns",
+        "read",
+        columns,
+        "Columns that a runs table can have.",
+        query={"project": "of this project"},
+        answer="config, summary",
+    ),
+)

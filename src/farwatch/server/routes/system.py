@@ -18,7 +18,10 @@ async def healthz(ask: Ask) -> Response:
 async def readyz(ask: Ask) -> Response:
     """The store answers, and the disk has room for batches."""
     usage = await ask.run(shutil.disk_usage, ask.services.data)
-    ready = usage.free * 100 > usage.total * ask.services.settings.disk_stop_percent and ask.services.store.seq >= 0
+    ready = (
+        usage.free * 100 > usage.total * ask.services.settings.disk_stop_percent
+        and ask.services.store.seq >= 0
+    )
     return ask.reply({"ok": ready}, 200 if ready else 503)
 
 
@@ -50,7 +53,7 @@ async def open_session(ask: Ask) -> Response:
     body = await ask.object()
     code = body.get("once")
     if not isinstance(code, str) or not 0 < len(code) <= 200:
-        raise UsageError("a session begins with {\"once\": code}")
+        raise UsageError('a session begins with {"once": code}')
     access = ask.services.access
     redeemed = await ask.run(access.redeem, code, ask.peer.address)
     response = ask.reply({"key": redeemed.key})
@@ -68,7 +71,9 @@ async def open_session(ask: Ask) -> Response:
 
 async def session(ask: Ask) -> Response:
     actor = ask.who
-    return ask.reply({"actor": {"name": actor.name, "scopes": sorted(actor.scopes)}, "local": True, "via": actor.via})
+    return ask.reply(
+        {"actor": {"name": actor.name, "scopes": sorted(actor.scopes)}, "local": True, "via": actor.via}
+    )
 
 
 async def end_session(ask: Ask) -> Response:
@@ -93,7 +98,14 @@ async def problems(ask: Ask) -> Response:
     for kind in kinds:
         kinds += kind.__subclasses__()
     await asyncio.sleep(0)
-    rows = {kind.code: {"code": kind.code, "status": kind.http_status, "text": (kind.__doc__ or "").split("\n")[0]} for kind in kinds}
+    rows = {
+        kind.code: {
+            "code": kind.code,
+            "status": kind.http_status,
+            "text": (kind.__doc__ or "").split("\n")[0],
+        }
+        for kind in kinds
+    }
     return ask.reply({"problems": sorted(rows.values(), key=lambda row: row["code"])})
 
 
@@ -103,11 +115,34 @@ PROBES = (
 )
 
 ENDPOINTS = (
-    Endpoint("GET", "/info", "read", info, "What this server is.", answer="version, server_id, epoch, wire, url, disk, now_ms"),
-    Endpoint("POST", "/prove", PUBLIC, prove, "Prove that this server knows its owner's secret.", body='{"nonce": 32 hex digits}'),
-    Endpoint("POST", "/session", PUBLIC, open_session, "Begin a session with a one-time code.", body='{"once": code}'),
+    Endpoint(
+        "GET",
+        "/info",
+        "read",
+        info,
+        "What this server is.",
+        answer="version, server_id, epoch, wire, url, disk, now_ms",
+    ),
+    Endpoint(
+        "POST",
+        "/prove",
+        PUBLIC,
+        prove,
+        "Prove that this server knows its owner's secret.",
+        body='{"nonce": 32 hex digits}',
+    ),
+    Endpoint(
+        "POST",
+        "/session",
+        PUBLIC,
+        open_session,
+        "Begin a session with a one-time code.",
+        body='{"once": code}',
+    ),
     Endpoint("GET", "/session", "read", session, "Who asks.", answer="actor, local"),
     Endpoint("DELETE", "/session", "read", end_session, "End the session that asks."),
-    Endpoint("POST", "/once", "admin", once, "Make a one-time code for a browser.", answer="code, url, expires_ms"),
+    Endpoint(
+        "POST", "/once", "admin", once, "Make a one-time code for a browser.", answer="code, url, expires_ms"
+    ),
     Endpoint("GET", "/problems", "read", problems, "Every error code.", answer="problems"),
 )
