@@ -134,6 +134,6 @@ def _page(context: BrowserContext, server: Server, request: pytest.FixtureReques
     with contextlib.suppress(Exception):  # a page that the test has closed leaves no picture
         opened.screenshot(path=PICTURES / f"{request.node.name}.png")
     context.close()
-    expected = getattr(opened, "expected_troubles", None)
+    expected = getattr(request.function, "expected_troubles", None)  # what this test provokes
     assert [text for text in troubles if not (expected and re.search(expected, text))] == []
     assert foreign == [], "the page loads nothing from other hosts"

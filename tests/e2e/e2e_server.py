@@ -7,9 +7,10 @@ import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from farwatch.api import Api, Run
 from farwatch.settings import load
@@ -24,6 +25,59 @@ def wait_until(condition: Callable[[], object], what: str, limit_s: float = LIMI
     while not condition():
         assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}"
         time.sleep(0.05)
+
+
+DRIVER = """
+import json, logging, os, sys
+import farwatch
+
+run = farwatch.init(**json.loads(sys.argv[1]))
+os.write(1, (run.id + "\\n").encode())
+for line in sys.stdin:
+    order = json.loads(line)
+    if "log" in order:
+        run.log(order["log"], step=order["step"])
+    elif "print" in order:
+        print(order["print"], flush=True)
+    elif "complain" in order:
+        print(order["complain"], file=sys.stderr, flush=True)
+    elif "warn" in order:
+        logging.warning(order["warn"])
+    os.write(1, b"done\\n")  # past sys.stdout, which is captured
+run.finish()
+"""
+
+
+class Driven:
+    """A training process that waits for orders on its standard input."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.run_id = self._answer()
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().strip()
+        if not line:
+            raise AssertionError(self.process.communicate()[1])
+        return line
+
+    def do(self, **order: object) -> None:
+        """Give one order and wait until it is done."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        while self._answer() != "done":
+            pass  # what the program prints passes through as well
+
+    def log(self, step: float, **values: float) -> None:
+        self.do(log=values, step=step)
+
+    def end(self) -> None:
+        """Let the program come to its end."""
+        if self.process.poll() is None:
+            _, errors = self.process.communicate(timeout=LIMIT_S)
+            assert self.process.returncode == 0, errors
 
 
 @dataclass
@@ -112,6 +166,17 @@ class Server:
 
         wait_until(all_ended, f"{count} runs of {project} have ended")
         return found
+
+    @contextlib.contextmanager
+    def driven(self, project: str, **more: Any) -> Iterator["Driven"]:
+        """A trainer that does what it is told, one thing at a time; ended at the end of the block."""
+        driver = Driven(self.training(DRIVER, json.dumps({"project": project, "system": False, **more})))
+        try:
+            yield driver
+            driver.end()
+        finally:
+            if driver.process.poll() is None:
+                driver.process.kill()
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `farwatch …` without a terminal."""

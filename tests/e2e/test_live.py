@@ -1,0 +1,87 @@
+"""What happens in the training shows on a page that is open."""
+
+import re
+
+from e2e_server import Server
+from playwright.sync_api import Page, expect
+
+SOON_MS = 2_000
+
+
+def test_chart_moves_and_a_new_metric_gets_one_without_reload(
+    server: Server, page: Page, project: str
+) -> None:
+    with server.driven(project) as trainer:
+        trainer.log(0, loss=1.0)
+        page.goto(f"{server.address}/r/{trainer.run_id[:7]}")
+        value = page.get_by_role("figure", name="loss", exact=True).locator("output.value")
+        expect(value).to_have_text("1")
+
+        for step in range(1, 50):
+            trainer.log(step, loss=1 / step)
+        expect(value).to_have_text(re.compile("^0.0204"), timeout=SOON_MS)
+        trainer.log(50, loss=0.015625, accuracy=0.75)
+
+        expect(value).to_have_text(re.compile("^0.0156"), timeout=SOON_MS)
+        expect(page.get_by_role("figure", name="accuracy").locator("output.value")).to_have_text(
+            "0.75", timeout=SOON_MS
+        )
+
+
+def test_late_and_second_pages_show_the_whole_history(server: Server, page: Page, project: str) -> None:
+    with server.driven(project) as trainer:
+        for step in range(500):
+            trainer.log(step, loss=float(step))
+        second = page.context.new_page()
+        for opened in (page, second):
+            opened.goto(f"{server.address}/r/{trainer.run_id[:7]}")
+            figure = opened.get_by_role("figure", name="loss", exact=True)
+            expect(figure.locator("output.value")).to_have_text("499")
+            assert _reading(opened, 0.0) == (0, 0)
+            assert _reading(opened, 0.5)[0] in range(245, 255)
+        trainer.log(500, loss=7.0)
+        for opened in (page, second):
+            opened.mouse.move(0, 0)
+            expect(
+                opened.get_by_role("figure", name="loss", exact=True).locator("output.value")
+            ).to_have_text("7", timeout=SOON_MS)
+
+
+def _reading(page: Page, share: float) -> tuple[float, float]:
+    """Step and value under the cursor at a share of the width of the chart."""
+    box = page.get_by_role("figure", name="loss", exact=True).locator(".u-over").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 1 + share * (box["width"] - 2), box["y"] + box["height"] / 2)
+    figure = page.get_by_role("figure", name="loss", exact=True)
+    return float(figure.locator(".at").inner_text()), float(figure.locator("output.value").inner_text())
+
+
+def test_console_shows_both_streams_and_logging_in_order(server: Server, page: Page, project: str) -> None:
+    with server.driven(project) as trainer:
+        trainer.log(0, loss=1.0)
+        page.goto(f"{server.address}/r/{trainer.run_id[:7]}/console")
+        trainer.do(print="from stdout")
+        trainer.do(complain="from stderr")
+        trainer.do(warn="from logging")
+        trainer.do(print="\x1b[31mred\x1b[0m and \x1b[1mbold\x1b[0m")
+        console = page.get_by_role("log", name="Console")
+
+        expect(console).to_contain_text("red and bold", timeout=3_000)
+
+        lines = [line for line in console.locator(".text").all_inner_texts() if line.strip()]
+        wanted = ["from stdout", "from stderr", "WARNING:root:from logging", "red and bold"]
+        assert [line for line in lines if any(part in line for part in wanted)] == wanted
+        assert "\x1b" not in console.inner_text()
+
+
+def test_project_page_shows_a_run_that_starts_while_it_is_open(
+    server: Server, page: Page, project: str
+) -> None:
+    with server.driven(project, name="first") as first:
+        first.log(0, loss=1.0)
+        page.goto(f"{server.address}/p/{project}")
+        expect(page.get_by_role("link", name="first")).to_be_visible()
+        with server.driven(project, name="second") as second:
+            second.log(0, loss=2.0)
+
+            expect(page.get_by_role("link", name="second")).to_be_visible(timeout=5_000)
