@@ -21,7 +21,8 @@ SYSTEM_PREFIX = "system/"
 @dataclass(slots=True)
 class Live:
     """A run's numbers as they are now. `fresh`: metrics whose summary is older than their points; None means all.
-    `heard_us`: on the monotonic clock, when one of its writers or their agents last spoke.
+    `heard_us`: on the monotonic clock, when one of its writers or their agents last spoke. `unseen`: its process runs
+    where its agent cannot see it, so that only records tell that it lives.
     """
 
     points: int
@@ -34,16 +35,20 @@ class Live:
     fresh: set[str] | None = field(default_factory=set)
     dirty: bool = False
     heard_us: int = 0
+    unseen: bool = False
 
 
 @dataclass(slots=True)
 class Sign:
-    """Signs of life of a writer. `contact_us`, `alive_us`: on the monotonic clock, when it or its agent last spoke, and when
-    the agent last said that its process lives. `last_ms`: time of its newest record, by its own clock.
+    """Signs of life of a writer.
+
+    `contact_us`, `alive_us`, `gone_us`: on the monotonic clock, when it or its agent last spoke, when the agent last said that its
+    process lives, and when it first said that it does not. `last_ms`: time of its newest record, by its own clock.
     """
 
     contact_us: int = 0
     alive_us: int = 0
+    gone_us: int = 0
     last_ms: int = 0
     written_ms: int = 0
 
@@ -145,21 +150,36 @@ class Activity:
             elif live.fresh is not None:
                 live.fresh.update(names)
 
-    def contact(self, run: RunRow, writer_id: str, *, alive: bool) -> None:
-        """Note that a writer's agent has spoken, and whether it says that the process lives."""
+    def contact(self, run: RunRow, writer_id: str, *, alive: bool | None) -> None:
+        """Note that a writer's agent has spoken, and whether it says that the process lives; None: it cannot say."""
+        now_us = self._clock.mono_us()
+        sign = self.sign(writer_id)
+        if alive is not None:
+            sign.contact_us = now_us
+        if alive:
+            sign.alive_us = now_us
+        elif alive is False and not sign.gone_us:
+            sign.gone_us = now_us
+        with self._lock:
+            live = self.live(run)
+            live.unseen = alive is None
+            if alive is not None:
+                live.heard_us = now_us
+                live.contact_ms = self._clock.wall_us() // 1000
+
+    def arrived(self, run: RunRow, writer_id: str) -> None:
+        """Note that a writer has registered."""
         sign = self.sign(writer_id)
         sign.contact_us = self._clock.mono_us()
-        if alive:
-            sign.alive_us = sign.contact_us
         with self._lock:
             live = self.live(run)
             live.heard_us = sign.contact_us
             live.contact_ms = self._clock.wall_us() // 1000
 
-    def heard_us(self, run_no: int) -> int:
-        """When a run was last heard of, on the monotonic clock; 0 if not since the start."""
+    def heard(self, run_no: int) -> tuple[int, bool]:
+        """When a run was last heard of, on the monotonic clock, 0 if not since the start; and whether it is unseen."""
         live = self._live.get(run_no)
-        return 0 if live is None else live.heard_us
+        return (0, False) if live is None else (live.heard_us, live.unseen)
 
     def settle(self, seq: int) -> None:
         """Note that everything up to a commit is applied; for commits that bring nothing."""

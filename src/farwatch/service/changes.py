@@ -7,6 +7,7 @@ for what they say, and is idempotent: it skips records whose number the database
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
 from typing import Any
 
 from farwatch.errors import BodyError, LimitError
@@ -16,7 +17,7 @@ from farwatch.service.sidecar import NAME_MAX, tag_list, text
 from farwatch.settings import Settings
 from farwatch.store.base import Decoded, Other
 from farwatch.store.meta import DetailRow, RunRow, WriterRow, Writes
-from farwatch.store.meta.rows import dump
+from farwatch.store.meta.rows import dump, spell_nonfinite
 from farwatch.wire.records import HEAD_SIZE, Kind
 
 JSON_KINDS = frozenset(
@@ -74,6 +75,8 @@ def _read(other: Other, settings: Settings) -> Change:
         raise BodyError(f"record {other.record.number}: a file without `path` or `spool`")
     if kind == Kind.CONSOLE and not (_is_count(body.get("n")) and isinstance(body.get("lines"), list)):
         raise BodyError(f"record {other.record.number}: console lines without `n` or `lines`")
+    if kind not in (Kind.CONSOLE, Kind.POINT):
+        body = spell_nonfinite(body)
     return Change(other.record.number, kind, body, other.step, other.time_us // 1000)
 
 
@@ -245,9 +248,13 @@ class Applier:
                     path for item in sources if (path := self._keep_source(item, change)) is not None
                 ]
             elif key.endswith("_spool") and isinstance(value, str):
-                path = OWN_DIFF if key == "diff_spool" else f"source/{key.removesuffix('_spool')}.txt"
+                path = (
+                    OWN_DIFF
+                    if key == "diff_spool"
+                    else f"source/{key[:-6]}{PurePosixPath(value).suffix or '.txt'}"
+                )
                 kept[key.removesuffix("_spool")] = self._keep_file(path, {**captured, "spool": value}, change)
-            else:
+            elif key not in ("size", "mtime_ms", "media_type"):  # those are of the file beside them
                 kept[key] = value
         self.detail = replace(self.detail, capture=kept)
 

@@ -34,7 +34,7 @@ QUEUED_MAX = 1_000
 GROUP_MAX = 256
 GROUP_BYTES = 64 << 20
 RETRY_S = 0.5
-SETTLE_S = 10.0  # how long the store may wait for changes of what it wants to trim
+SETTLE_S = 2.0  # how long the store may wait for changes of what it wants to trim
 
 
 class Hub(Protocol):
@@ -88,6 +88,8 @@ class Ingest:
         self._idle = threading.Condition(self._guard)
         self._in_flight = False
         self._replay()
+        if hasattr(store, "guard"):
+            store.guard = self.make_durable
         self._thread = threading.Thread(target=self._work, name="farwatch-ingest", daemon=True)
         self._thread.start()
 
@@ -375,6 +377,15 @@ class Ingest:
             self._queue.put(None)
         self._thread.join()
         self._runs.flush(durable=True)
+        if hasattr(self._store, "guard"):
+            self._store.guard = (
+                None  # everything is in the meta database; what is trimmed from now on is not needed
+            )
+
+
+def not_yet(seq: int) -> None:
+    """The guard of a store until an `Ingest` has taken over: nothing of the log may be trimmed before it was replayed."""
+    raise BusyError("the log is still being read", retry_after_s=1.0)
 
 
 def _incoming(batch: Batch, packed: bytes, encoding: str, decoded: Decoded, *, gap: bool = False) -> Incoming:

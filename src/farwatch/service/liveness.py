@@ -22,6 +22,11 @@ from farwatch.wire.states import State
 
 WRITERS_MAX = 10_000
 HTTP_LOST_S = 3_600.0  # a run fed by hand has no agent that beats; it may well log once an hour
+UNSEEN_LOST_S = (
+    600.0  # of a process in another container only records tell that it lives; an epoch may take minutes
+)
+GOODBYE_US = 30_000_000  # how long a goodbye that its agent has seen may take
+CAUSES = ("exit_code", "signal", "oom", "text")
 PURGE_US = 600_000_000
 UNTOUCHED = frozenset({State.QUEUED, State.LOST})
 
@@ -74,21 +79,22 @@ class Liveness:
         run = self._meta.run(row.run_no)
         if run is None or run.purged:
             return
-        alive = said.get("alive") is not False
-        self._runs.activity.contact(run, row.id, alive=alive)
+        alive = said.get("alive") if isinstance(said.get("alive"), bool) else None
+        decides = row.rank == 0 and row.role in states.DECIDING
+        if decides or alive is not None:
+            self._runs.activity.contact(run, row.id, alive=alive)
         behind = {key: _count(said.get(key)) for key in ("records_behind", "bytes_behind", "set_aside")}
         news = replace(row, agent=text(agent_id, 200), **behind)  # type: ignore[arg-type]
-        if not alive and row.ended_ms is None and row.cause is None:
-            cause = said.get("cause")
-            news = replace(news, cause=dict(cause) if isinstance(cause, Mapping) else {})
-        decides = row.rank == 0 and row.role in states.DECIDING
-        wakes = alive and decides and run.state == State.LOST and row.ended_ms is None
-        dies = not alive and row.ended_ms is None and (not behind["records_behind"] or row.cause is None)
+        cause = said.get("cause")
+        if alive is False and row.ended_ms is None and row.cause is None and isinstance(cause, Mapping):
+            news = replace(news, cause={key: cause[key] for key in CAUSES if key in cause})
+        wakes = alive is True and decides and run.state == State.LOST and row.ended_ms is None
+        dies = alive is False and row.ended_ms is None
         if news.changes(row) or wakes or dies:
             self._meta.write(lambda writes: self._apply(writes, row.id, news, alive), durable=False)
             changed.add(run.id)
 
-    def _apply(self, writes: Writes, writer_id: str, news: WriterRow, alive: bool) -> None:
+    def _apply(self, writes: Writes, writer_id: str, news: WriterRow, alive: bool | None) -> None:
         row = writes.writer(writer_id)
         assert row is not None
         row = replace(
@@ -98,25 +104,24 @@ class Liveness:
         row = writes.put_writer(row)
         if alive:
             self._runs.speaks(writes, writer_id)
-        elif row.ended_ms is None:
+        elif alive is False and row.ended_ms is None:
             self._gone(writes, row)
 
     def _gone(self, writes: Writes, row: WriterRow) -> None:
-        """A process is gone without a goodbye that has come: the records that its agent still has may hold one."""
+        """A process is gone, and its goodbye has not come: its agent may still have it, or knows that there is none."""
         now_ms = self._clock.wall_us() // 1000
-        if row.records_behind:
+        decides = row.rank == 0 and row.role in states.DECIDING
+        behind = bool(row.records_behind or row.bytes_behind)
+        gone_us = self._runs.activity.sign(row.id).gone_us
+        if behind or (row.cause is None and self._clock.mono_us() - gone_us < GOODBYE_US):
             run = writes.run(row.run_no)
-            decides = row.rank == 0 and row.role in states.DECIDING
             if run is not None and decides and not run.final and not self._others_live(writes, row):
-                noun = "record" if row.records_behind == 1 else "records"
-                writes.put_run(
-                    replace(run, state=State.FINISHING, reason=f"waiting for {row.records_behind:,} {noun}")
-                )
+                reason = "the process has ended, its last records are on their way"
+                writes.put_run(replace(run, state=State.FINISHING, reason=reason))
             return
         state, reason = states.end_of_death(row.cause)
         states.end_writer(writes, row, "gone", state, reason, now_ms)
-        if row.rank == 0 and row.role in states.DECIDING:
-            states.settle(writes, row.run_no, now_ms)
+        states.settle(writes, row.run_no, now_ms)
 
     def _others_live(self, writes: Writes, row: WriterRow) -> bool:
         return any(
@@ -144,8 +149,8 @@ class Liveness:
             self._ticking.release()
 
     def _listen(self, run: RunRow) -> None:
-        limit_s = HTTP_LOST_S if run.role == "http" else self._settings.lost_s
-        heard_us = self._runs.activity.heard_us(run.no)
+        heard_us, unseen = self._runs.activity.heard(run.no)
+        limit_s = HTTP_LOST_S if run.role == "http" else UNSEEN_LOST_S if unseen else self._settings.lost_s
         if self._clock.mono_us() - max(heard_us, self._started_us) < limit_s * 1e6:
             return
         self._meta.write(lambda writes: self._lose(writes, run.no), durable=False)

@@ -113,3 +113,18 @@ def search(pattern: str, texts: Iterable[str], limit_s: float) -> list[str]:
                 f"a regular expression took longer than {limit_s:g} s", hint="a simpler pattern is faster"
             )
     return found
+
+
+class Deadline:
+    """Stops a query that takes too long: call it once per run."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._end = time.monotonic() + limit_s
+
+    def __call__(self) -> None:
+        if time.monotonic() > self._end:
+            raise QueryError(
+                f"the query took longer than {self._limit_s:g} s",
+                hint="ask for fewer runs, or a simpler condition",
+            )

@@ -94,6 +94,9 @@ class Registrar:
             return known
         if sidecar.system or not sidecar.main:
             return self._beside(writes, sidecar)
+        twin = writes.writer(sidecar.clone_of) if sidecar.clone_of else None
+        if twin is not None:
+            return self._add(writes, sidecar, twin, "peer", step_base=twin.step_base)
         if sidecar.rank != 0:
             host = self._rank_zero(writes, sidecar)
             if host is not None:
@@ -132,12 +135,13 @@ class Registrar:
     def _main(
         self, writes: Writes, sidecar: Sidecar, actor: str, first_asked: int, counted: int
     ) -> WriterRow:
+        role = "http" if sidecar.http else "main"
         run = writes.run_by_id(sidecar.run)
         if run is None:
             if sidecar.resume == "must":
                 raise NotFoundError(f"no run with id: `{sidecar.run}`", hint='resume="allow" makes it')
             run = self._new_run(writes, sidecar, actor)
-            return self._add(writes, sidecar, None, "main", run=run, step_base=int(sidecar.from_step or 0))
+            return self._add(writes, sidecar, None, role, run=run, step_base=int(sidecar.from_step or 0))
         if run.purged or run.deleted_ms is not None:
             raise RefusedError(
                 f"the run `{run.short}` was deleted", hint="bring it back on its page, or use another id"
@@ -160,7 +164,7 @@ class Registrar:
         step_base = counted if sidecar.from_step is None else int(sidecar.from_step)
         run = self._new_attempt(writes, run, sidecar, before)
         return self._add(
-            writes, sidecar, None, "main", run=run, step_base=step_base, from_step=sidecar.from_step
+            writes, sidecar, None, role, run=run, step_base=step_base, from_step=sidecar.from_step
         )
 
     # --- what is known of an earlier writer
@@ -202,7 +206,7 @@ class Registrar:
                 attempt=1, group_name=sidecar.group, job_type=sidecar.job_type, parent=sidecar.parent, tags=sidecar.tags,
                 notes=sidecar.notes or "", archived=False, deleted_ms=None, purged=False, step=None, total_steps=sidecar.total_steps,
                 progress=None, points=0, bytes=0, world_size=sidecar.world_size, first_metric=None, main_metric=None, main_last=None,
-                role="sdk",
+                role="http" if sidecar.http else "sdk",
             )
         )  # fmt: skip
         writes.put_detail(replace(writes.detail(run.no), argv=sidecar.argv, python=sidecar.python))
@@ -233,7 +237,7 @@ class Registrar:
             replace(
                 run, attempt=run.attempt + 1, state=State.RUNNING, reason="", ends_as=None, ends_reason="", ended_ms=None,
                 contact_ms=now_ms, modified_ms=now_ms, host=sidecar.host or run.host, name=sidecar.name or run.name,
-                notes=sidecar.notes or run.notes, tags=list(dict.fromkeys(run.tags + sidecar.tags)),
+                notes=sidecar.notes or run.notes, tags=list(dict.fromkeys(run.tags + sidecar.tags)), role="http" if sidecar.http else "sdk",
                 world_size=sidecar.world_size, total_steps=sidecar.total_steps or run.total_steps, progress=None,
             )
         )  # fmt: skip
@@ -273,7 +277,7 @@ class Registrar:
             )
         elif sidecar.world_size > run.world_size:
             writes.put_run(replace(run, world_size=sidecar.world_size))
-        self._activity.contact(run, sidecar.writer, alive=False)
+        self._activity.arrived(run, sidecar.writer)
         return writes.add_writer(
             WriterRow(
                 no=0, id=sidecar.writer, run_no=run.no, run=run.id, rank=sidecar.rank, attempt=attempt, role=role,

@@ -19,7 +19,9 @@ NO_PROJECT = "default"
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """The known part of a `writer.json`. `watches`: the writer whose machine a system writer measures."""
+    """The known part of a `writer.json`. `sibling_of`: the writer of whose process this one is a fork, or that it watches;
+    `clone_of`: the writer that another copy of this journal goes on as.
+    """
 
     writer: str
     run: str
@@ -43,7 +45,9 @@ class Sidecar:
     rendezvous: str | None
     main: bool
     system: bool
+    http: bool
     sibling_of: str | None
+    clone_of: str | None
     started_ms: int
     wall_us: int
     total_steps: float | None
@@ -94,7 +98,9 @@ class Sidecar:
             rendezvous=text(body.get("rendezvous"), KEY_MAX),
             main=body.get("main") is not False,
             system=body.get("role") == "system",
+            http=body.get("role") == "http",
             sibling_of=text(body.get("watches") or body.get("sibling_of"), 32),
+            clone_of=text(body.get("clone_of"), 32),
             started_ms=_integer(body.get("started_ms"), wall_us // 1000),
             wall_us=wall_us,
             total_steps=_number(body.get("total_steps")),
@@ -115,9 +121,8 @@ def tag_list(value: Any) -> list[str]:
 
 
 def project_name(value: Any) -> str:
-    """A project's name, without the `#` and `/` that addresses need."""
-    name = (text(value, PROJECT_MAX) or "").strip().replace("#", "-").replace("/", "-")
-    return name or NO_PROJECT
+    """A project's name; `default` where none was given."""
+    return (text(value, PROJECT_MAX) or "").strip() or NO_PROJECT
 
 
 def _list(value: Any) -> list[Any]:

@@ -42,7 +42,8 @@ def end_of_death(cause: dict[str, Any] | None) -> tuple[State, str]:
             if code == 0
             else (State.FAILED, f"exit code {code}")
         )
-    return State.FAILED, WITHOUT_GOODBYE
+    told = cause.get("text")
+    return State.FAILED, told[:500] if isinstance(told, str) and told else WITHOUT_GOODBYE
 
 
 def end_writer(
@@ -64,10 +65,10 @@ def settle(writes: Writes, run_no: int, now_ms: int, *, wait_for_files: bool = T
     if run is None or run.purged:
         return
     deciding = [
-        row
-        for row in writes.writers_of(run_no)
-        if row.rank == 0 and row.attempt == run.attempt and row.role in DECIDING
+        row for row in writes.writers_of(run_no) if row.attempt == run.attempt and row.role in DECIDING
     ]
+    first = min((row.rank for row in deciding), default=0)  # 0 but in a run whose rank 0 never came
+    deciding = [row for row in deciding if row.rank == first]
     if not deciding or any(row.ended_ms is None for row in deciding):
         return
     told = deciding[0].cause or {}

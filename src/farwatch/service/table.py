@@ -17,14 +17,14 @@ from farwatch.errors import QueryError
 from farwatch.service import where as language
 from farwatch.service.activity import Activity
 from farwatch.service.config import flatten, type_name
+from farwatch.service.regex import Deadline
 from farwatch.service.summary import STATS, Summaries, rule_of
-from farwatch.service.where import Deadline, Field
+from farwatch.service.where import Field
 from farwatch.settings import Settings
 from farwatch.store.meta import Meta, RunRow
 from farwatch.wire.states import State
 
 EXACT_INT = 2**53
-LIMIT_MAX = 10_000
 COLUMNS_MAX = 10_000
 COLUMNS_KEPT = 64  # cached summary columns
 CELL_TEXT_MAX = 200
@@ -168,7 +168,7 @@ class RunTable:
         runs = self._sorted(runs, sort, deadline)
         total = len(runs)
         offset = _offset(cursor, runs)
-        page = runs[offset : offset + max(0, min(limit, LIMIT_MAX))]
+        page = runs[offset : offset + max(0, min(limit, self._settings.query_rows_max))]
         wanted = columns.split(",") if isinstance(columns, str) else columns or ()
         listed = self._expand([name for name in wanted if name], page)
         rows = self._rows(page, listed, exact)
@@ -251,16 +251,14 @@ class RunTable:
         found = []
         for run in runs:
             deadline()
-            _, flat, given = configs.get(run.no, NOTHING)
+            known = configs.get(run.no, NOTHING)
 
-            def lookup(
-                field: Field, run: RunRow = run, flat: dict[str, Any] = flat, given: dict[str, Any] = given
-            ) -> Any:
+            def lookup(field: Field, run: RunRow = run, known: Flat = known) -> Any:
                 if field.root == "config":
-                    return _below(flat, field.path)
+                    return _below(known.config, field.path)
                 if field.root == "summary":
-                    if field.path in given:
-                        return given[field.path]
+                    if field.path in known.given:
+                        return known.given[field.path]
                     return columns[field].get(run.no)
                 return _of_row(run, field.root, now_ms)
 

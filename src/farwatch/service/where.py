@@ -20,7 +20,6 @@ milliseconds or with texts such as `"2026-01-31"` and `"2026-01-31T12:00:00Z"`. 
 
 import math
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -487,18 +486,3 @@ def _contains(held: Any, value: Any) -> bool:
 
 def _truth(value: Any) -> bool:
     return value == value and bool(value)
-
-
-class Deadline:
-    """Stops a query that takes too long: call it once per run."""
-
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
-        self._end = time.monotonic() + limit_s
-
-    def __call__(self) -> None:
-        if time.monotonic() > self._end:
-            raise QueryError(
-                f"the query took longer than {self._limit_s:g} s",
-                hint="ask for fewer runs, or a simpler condition",
-            )
