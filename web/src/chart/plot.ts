@@ -42,7 +42,7 @@ export class Plot {
       {
         width,
         height,
-        padding: [8, 4, 0, 0],
+        padding: [8, 8, 0, 0],
         legend: { show: false },
         series: [{}, {}],
         scales: {
@@ -56,15 +56,21 @@ export class Plot {
             gap: 4,
             grid: { show: false },
             splits: (u, _index, low, high) => xTicks(this.#view.x, low, high, Math.max(2, Math.round(u.bbox.width / uPlot.pxRatio / 60))),
-            values: (_u, splits) => splits.map((split) => xLabel(this.#view.x, split, this.#range[1] - this.#range[0])),
+            values: (u, splits) =>
+              splits.map((split) => {
+                const word = xLabel(this.#view.x, split, this.#range[1] - this.#range[0]);
+                const room = ((this.#range[1] - split) / (this.#range[1] - this.#range[0])) * (u.bbox.width / uPlot.pxRatio) + 8;
+                return room < word.length * 3.2 ? '' : word; // half a number at the edge is worse than none
+              }),
           },
           {
             ...axis,
-            size: GUTTER,
+            // as wide as its longest word, but the same for most charts, so that columns of charts line up
+            size: (_u, values) => Math.max(GUTTER, ...(values ?? []).map((word) => word.length * 6.4 + 14)),
             gap: 6,
             grid: { stroke: () => this.#inks.hairline, width: 1 },
             splits: (u, _index, low, high) => {
-              const count = Math.max(2, Math.round(u.bbox.height / uPlot.pxRatio / 40));
+              const count = Math.max(2, Math.round(u.bbox.height / uPlot.pxRatio / 52));
               return this.#view.log ? logTicks(10 ** low, 10 ** high, count).map(Math.log10) : niceTicks(low, high, count);
             },
             values: (_u, splits) => splits.map((split) => formatIn(this.#view.log ? Number((10 ** split).toPrecision(6)) : split, this.#view.unit, 'short')),

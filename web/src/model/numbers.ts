@@ -54,6 +54,11 @@ export function formatShort(value: number): string {
   return formatNumber(value, 3);
 }
 
+/** How long in one unit, for a narrow column: `42 s`, `19 h`. */
+export function formatAge(ms: number): string {
+  return formatDuration(ms).split(' ')[0]!;
+}
+
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   let size = bytes;

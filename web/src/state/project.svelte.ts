@@ -151,18 +151,18 @@ export class ProjectPage {
     this.available = { config: config.map((column) => `config.${column.name}`), summary: summary.map((name) => `summary.${name}`) };
   }
 
-  /** Columns to look at when nobody has chosen: the summaries people compare by, and the config that may differ. */
+  /** Columns to ask for when nobody has chosen: what people compare by, and the config that may differ. */
   #guess(): string[] {
     const { config, summary } = this.available;
     const first = ['val/loss', 'eval_loss', 'val_loss', 'eval/loss', 'train/loss', 'loss'].map((name) => `summary.${name}`).find((name) => summary.includes(name));
-    const accuracy = summary.find((name) => /^summary\.(val|eval|valid|test)[/_](acc|accuracy|f1|reward|score)$/.test(name));
-    return [...config.slice(0, 24), ...(first ? [`${first}.min`] : []), ...(accuracy ? [`${accuracy}.max`] : [])];
+    return [...config.slice(0, 24), ...(first ? [`${first}.min`] : [])];
   }
 
+  /** Of those, what fits beside the charts: the main summary and the first config that differs. */
   #worth(list: RunList): string[] {
     const different = new Set(varying(list.columns, list.runs.map((run) => run.cells)).filter((column) => column.startsWith('config.')));
-    const config = list.columns.filter((column) => different.has(column)).slice(0, 2);
-    return [...list.columns.filter((column) => column.startsWith('summary.')).slice(0, 1), ...config, ...list.columns.filter((column) => column.startsWith('summary.')).slice(1)];
+    const config = list.columns.filter((column) => different.has(column)).slice(0, 1);
+    return [...list.columns.filter((column) => column.startsWith('summary.')).slice(0, 1), ...config];
   }
 
   /** Names of the metrics of the selected runs, all together; of those in `stale`, asked again. */
