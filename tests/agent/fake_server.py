@@ -28,7 +28,9 @@ BEAT = re.compile(r"/api/v1/agents/([^/]+)/beat")
 class Reply(Exception):
     """An answer that is not 200."""
 
-    def __init__(self, status: int, code: str, message: str = "no", retry_after: str | None = None, **more: object):
+    def __init__(
+        self, status: int, code: str, message: str = "no", retry_after: str | None = None, **more: object
+    ):
         self.status = status
         self.body = {"error": {"code": code, "message": message, "hint": "", "id": "1"}, **more}
         self.retry_after = retry_after
@@ -115,12 +117,18 @@ class FakeServer:
 
     # --- routes
 
-    def answer(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes) -> dict:
+    def answer(
+        self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: bytes
+    ) -> dict:
         if method == "POST" and path == "/api/v1/prove":
             nonce = json.loads(body)["nonce"]
             secret = "wrong" if self.impostor else self.secret or ""
             message = f"farwatch-server:{self.port}:{nonce}".encode()
-            return {"proof": hmac.new(secret.encode(), message, hashlib.sha256).hexdigest(), "server_id": "s", "version": "1"}
+            return {
+                "proof": hmac.new(secret.encode(), message, hashlib.sha256).hexdigest(),
+                "server_id": "s",
+                "version": "1",
+            }
         wanted = self.secret or self.token
         if wanted and headers.get("authorization") != f"Bearer {wanted}":
             raise Reply(401, "denied")
@@ -138,7 +146,9 @@ class FakeServer:
             if BEAT.fullmatch(path):
                 told = json.loads(body)
                 self.beats.append(told)
-                known = {w: {"expected": self.writers[w]["expected"]} for w in told["writers"] if w in self.writers}
+                known = {
+                    w: {"expected": self.writers[w]["expected"]} for w in told["writers"] if w in self.writers
+                }
                 return {"epoch": self.epoch, "writers": known}
         raise Reply(404, "not-found")
 
@@ -185,7 +195,13 @@ class FakeServer:
             raise Reply(409, "fork", **mark)
         self._keep(writer, batch)
         state["expected"], state["crc"] = batch.first + batch.count, batch.crc_after
-        return {"expected": state["expected"], "crc": state["crc"], "epoch": self.epoch, "seq": 1, "set_aside": False}
+        return {
+            "expected": state["expected"],
+            "crc": state["crc"],
+            "epoch": self.epoch,
+            "seq": 1,
+            "set_aside": False,
+        }
 
     def _keep(self, writer: str, batch: Batch) -> None:
         if batch.flags & FLAG_GAP:

@@ -101,7 +101,11 @@ def journal_of(state: Path, pid: int, server: FakeServer, **changes: object) -> 
 
 
 def lives(server: FakeServer, journal: WrittenJournal) -> list[dict]:
-    return [beat["writers"][journal.writer_id] for beat in list(server.beats) if journal.writer_id in beat["writers"]]
+    return [
+        beat["writers"][journal.writer_id]
+        for beat in list(server.beats)
+        if journal.writer_id in beat["writers"]
+    ]
 
 
 def test_agent_ships_what_a_trainer_writes(
@@ -172,7 +176,9 @@ def test_idle_agent_leaves_and_takes_its_sign_of_life_along(agent: AgentProcess,
     assert not agent_file(state, "beat").exists()
 
 
-def test_agent_leaves_when_its_state_folder_is_deleted(agent: AgentProcess, state: Path, server: FakeServer) -> None:
+def test_agent_leaves_when_its_state_folder_is_deleted(
+    agent: AgentProcess, state: Path, server: FakeServer
+) -> None:
     journal_of(state, os.getpid(), server)
     process = agent.start()
     wait_for(lambda: agent_file(state, "beat").exists())
@@ -200,7 +206,9 @@ def test_killed_agent_is_replaced_without_loss(
     assert server.steps(journal.writer_id) == list(range(200))
 
 
-def test_each_process_of_a_run_has_metrics_of_its_own(agent: AgentProcess, state: Path, server: FakeServer) -> None:
+def test_each_process_of_a_run_has_metrics_of_its_own(
+    agent: AgentProcess, state: Path, server: FakeServer
+) -> None:
     trainers = [subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) for _ in range(2)]
     run = "run-of-two"
     for rank, process in enumerate(trainers):
@@ -275,7 +283,9 @@ def test_agent_stays_small(
     assert peak_mib <= 60
 
 
-def test_agent_is_the_first_to_go_under_memory_pressure(agent: AgentProcess, state: Path, server: FakeServer) -> None:
+def test_agent_is_the_first_to_go_under_memory_pressure(
+    agent: AgentProcess, state: Path, server: FakeServer
+) -> None:
     journal_of(state, os.getpid(), server)
     process = agent.start()
     wait_for(lambda: agent_file(state, "beat").exists())

@@ -70,7 +70,9 @@ def both(server: FakeServer, journal: WrittenJournal) -> Iterator[Both]:
 
 
 def held(server: FakeServer, journal: WrittenJournal) -> dict[str, bytes]:
-    return {name: bytes(server.files[writer, name]) for writer, name in server.done if writer == journal.writer_id}
+    return {
+        name: bytes(server.files[writer, name]) for writer, name in server.done if writer == journal.writer_id
+    }
 
 
 def test_files_that_records_name_arrive(server: FakeServer, journal: WrittenJournal, both: Both) -> None:
@@ -154,7 +156,9 @@ def test_restored_server_gets_files_again(server: FakeServer, journal: WrittenJo
     assert held(server, journal) == {"a": b"aa"}
 
 
-def test_file_refused_for_good_blocks_nothing(server: FakeServer, journal: WrittenJournal, both: Both) -> None:
+def test_file_refused_for_good_blocks_nothing(
+    server: FakeServer, journal: WrittenJournal, both: Both
+) -> None:
     add_file(journal, "a", b"a")
     add_file(journal, "bb", b"bb")
     both.shipper.turn()

@@ -119,7 +119,12 @@ class FakeNvml:
 def test_gpus_tell_what_they_can() -> None:
     values = NvidiaProbe(FakeNvml()).sample(0)
 
-    each = {"utilization": 97.0, "memory_bytes": float(1 << 30), "memory_percent": 25.0, "temperature_c": 61.0}
+    each = {
+        "utilization": 97.0,
+        "memory_bytes": float(1 << 30),
+        "memory_percent": 25.0,
+        "temperature_c": 61.0,
+    }
     first = {f"gpu/0/{name}": value for name, value in each.items()} | {"gpu/0/power_w": 350.5}
     assert values == first | {f"gpu/1/{name}": value for name, value in each.items()}
 
@@ -144,7 +149,10 @@ def test_own_journal_reads_like_any_other(tmp_path: Path) -> None:
     journal = OwnJournal(tmp_path, watched.sidecar, SystemClock())
     rows = SEGMENT_BYTES // 48
     for n in range(rows):
-        journal.log({"system/cpu": float(n), "system/memory_bytes": 2.0, "system/process/cpu": 3.0} | ({} if n % 2 else {"x": 1.0}))
+        journal.log(
+            {"system/cpu": float(n), "system/memory_bytes": 2.0, "system/process/cpu": 3.0}
+            | ({} if n % 2 else {"x": 1.0})
+        )
     journal.close()
 
     folder = JournalFolder(journal.path)
@@ -154,7 +162,12 @@ def test_own_journal_reads_like_any_other(tmp_path: Path) -> None:
         records += list(records_of(batch))
 
     told = folder.sidecar
-    assert (told["role"], told["rank"], told["run"], told["watches"]) == ("system", 3, watched.sidecar["run"], watched.writer_id)
+    assert (told["role"], told["rank"], told["run"], told["watches"]) == (
+        "system",
+        3,
+        watched.sidecar["run"],
+        watched.writer_id,
+    )
     assert len(folder.segments()) > 1 and reader.gaps == 0
     steps = [record for record in records if record.kind == Kind.STEP]
     assert len(steps) == rows
@@ -175,7 +188,10 @@ def test_second_process_of_one_rank_has_names_of_its_own(tmp_path: Path) -> None
     clock = Clock()
     sampler = Sampler(tmp_path, clock, sample_s=5)
     told = {"run": "r", "project": "p", "rank": 0}
-    sampler.want = {"a": {**told, "writer": "a", "pid": os.getpid()}, "b": {**told, "writer": "b", "pid": os.getppid()}}
+    sampler.want = {
+        "a": {**told, "writer": "a", "pid": os.getpid()},
+        "b": {**told, "writer": "b", "pid": os.getppid()},
+    }
     for _ in range(4):
         sampler.turn()
         clock.now_us += 5_000_000

@@ -204,7 +204,9 @@ def test_reader_brings_a_spilled_record_with_its_file(tmp_path: Path) -> None:
     payload = encode_json(Kind.POINT, {"name": "t", "type": "text", "text": "x" * 100_000})
     (journal.path / "spill").mkdir()
     (journal.path / "spill" / "000000000002").write_bytes(payload)
-    journal.add(encode_json(Kind.SPILL, {"name": "000000000002", "size": len(payload), "crc": zlib.crc32(payload)}))
+    journal.add(
+        encode_json(Kind.SPILL, {"name": "000000000002", "size": len(payload), "crc": zlib.crc32(payload)})
+    )
     journal.step(1, 0.5)
 
     batches = read_all(reader_of(journal))

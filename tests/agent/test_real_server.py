@@ -40,7 +40,9 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        code = "from farwatch import settings; from farwatch.server.serve import serve; serve(settings.load())"
+        code = (
+            "from farwatch import settings; from farwatch.server.serve import serve; serve(settings.load())"
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-c", code],
             env=environment(self.state) | {"FARWATCH_PORT": "0"},

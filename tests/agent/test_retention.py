@@ -38,7 +38,8 @@ def test_oldest_complete_journals_go_first_when_the_cap_is_reached(tmp_path: Pat
     for journal in journals:
         journal.steps(5000)
     tracked = [
-        tracked_of(journal, complete=True, contact_ms=99_000_000 + n, expected=5002) for n, journal in enumerate(journals)
+        tracked_of(journal, complete=True, contact_ms=99_000_000 + n, expected=5002)
+        for n, journal in enumerate(journals)
     ]
     size = tracked[0].folder.bytes_on_disk()
 

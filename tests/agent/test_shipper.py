@@ -74,7 +74,9 @@ def sender(server: FakeServer, journal: WrittenJournal) -> Iterator[Sender]:
     made.close()
 
 
-def test_journal_arrives_complete_and_once(server: FakeServer, journal: WrittenJournal, sender: Sender) -> None:
+def test_journal_arrives_complete_and_once(
+    server: FakeServer, journal: WrittenJournal, sender: Sender
+) -> None:
     sender.ship()
     journal.steps(50, first=300)
     sender.ship()
@@ -114,7 +116,9 @@ def test_journal_arrives_once_through_faults(
     assert sender.shipments[0].set_aside == 0 and not server.gaps
 
 
-def test_new_agent_continues_where_the_server_is(server: FakeServer, journal: WrittenJournal, sender: Sender) -> None:
+def test_new_agent_continues_where_the_server_is(
+    server: FakeServer, journal: WrittenJournal, sender: Sender
+) -> None:
     """An agent that dies between commit and acknowledgement leaves nothing behind that matters."""
     server.fail("/batches", Cut(), when="after")
     sender.shipper.turn()
@@ -127,7 +131,9 @@ def test_new_agent_continues_where_the_server_is(server: FakeServer, journal: Wr
     assert server.steps(journal.writer_id) == list(range(300))
 
 
-def test_restored_server_gets_again_what_it_lost(server: FakeServer, journal: WrittenJournal, sender: Sender) -> None:
+def test_restored_server_gets_again_what_it_lost(
+    server: FakeServer, journal: WrittenJournal, sender: Sender
+) -> None:
     sender.ship()
     server.restore(keep=40)
     journal.step(300, 1.0)
@@ -227,7 +233,11 @@ def test_twin_of_a_journal_goes_on_under_an_id_of_its_own(server: FakeServer, tm
     first.ship()
     shutil.copytree(journal.path, tmp_path / "b" / journal.writer_id)
     twin = WrittenJournal.__new__(WrittenJournal)
-    twin.__dict__ = {**journal.__dict__, "path": tmp_path / "b" / journal.writer_id, "offsets": list(journal.offsets)}
+    twin.__dict__ = {
+        **journal.__dict__,
+        "path": tmp_path / "b" / journal.writer_id,
+        "offsets": list(journal.offsets),
+    }
     second = Sender(server, twin)
     journal.steps(5, first=10)
     twin.steps(7, first=1000)

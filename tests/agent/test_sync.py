@@ -23,12 +23,16 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture
 def given(tmp_path: Path, server: FakeServer) -> Settings:
-    return settings.load({"FARWATCH_DIR": str(tmp_path), "FARWATCH_SERVER": server.address, "FARWATCH_TOKEN": "tok"})
+    return settings.load(
+        {"FARWATCH_DIR": str(tmp_path), "FARWATCH_SERVER": server.address, "FARWATCH_TOKEN": "tok"}
+    )
 
 
 def offline(tmp_path: Path, **changes: object) -> WrittenJournal:
     """A journal of a process of another machine."""
-    return WrittenJournal(tmp_path / "journals", mode="offline", boot_id="elsewhere", pid_ns=1, host="node7", **changes)
+    return WrittenJournal(
+        tmp_path / "journals", mode="offline", boot_id="elsewhere", pid_ns=1, host="node7", **changes
+    )
 
 
 def test_offline_run_is_sent_whole_and_a_second_sync_changes_nothing(
@@ -50,7 +54,9 @@ def test_offline_run_is_sent_whole_and_a_second_sync_changes_nothing(
     assert second.complete == 1
 
 
-def test_sync_while_the_run_still_writes_ends_complete(tmp_path: Path, server: FakeServer, given: Settings) -> None:
+def test_sync_while_the_run_still_writes_ends_complete(
+    tmp_path: Path, server: FakeServer, given: Settings
+) -> None:
     journal = offline(tmp_path, capacity=4096)
     seen = []
     for part in range(6):
@@ -64,7 +70,9 @@ def test_sync_while_the_run_still_writes_ends_complete(tmp_path: Path, server: F
     assert server.steps(journal.writer_id) == list(range(240))
 
 
-def test_watched_folder_is_followed_until_stopped(tmp_path: Path, server: FakeServer, given: Settings) -> None:
+def test_watched_folder_is_followed_until_stopped(
+    tmp_path: Path, server: FakeServer, given: Settings
+) -> None:
     """A login node follows a folder to which nodes without a network write."""
     journals = [offline(tmp_path)]
     stop = threading.Event()
@@ -93,7 +101,9 @@ def test_watched_folder_is_followed_until_stopped(tmp_path: Path, server: FakeSe
 def test_sync_says_where_a_dead_run_ended(tmp_path: Path, server: FakeServer, given: Settings) -> None:
     journal = offline(tmp_path)
     journal.steps(3)
-    (journal.path / "death.json").write_text(json.dumps({"cause": {"signal": 9, "text": "killed by SIGKILL"}}))
+    (journal.path / "death.json").write_text(
+        json.dumps({"cause": {"signal": 9, "text": "killed by SIGKILL"}})
+    )
     # Its process belongs to this machine, and is gone.
     told = json.loads((journal.path / "writer.json").read_text())
     told |= {"boot_id": boot_id(), "pid_ns": pid_namespace(), "pid": 1, "pid_start": 1}
@@ -128,7 +138,9 @@ def test_sync_without_a_server_says_so_and_keeps_everything(tmp_path: Path) -> N
     assert [entry.records_unsent for entry in status(tmp_path)] == [5]
 
 
-def test_refused_run_is_reported_and_blocks_no_other(tmp_path: Path, server: FakeServer, given: Settings) -> None:
+def test_refused_run_is_reported_and_blocks_no_other(
+    tmp_path: Path, server: FakeServer, given: Settings
+) -> None:
     one, other = offline(tmp_path), offline(tmp_path)
     for journal in (one, other):
         journal.steps(5)

@@ -44,7 +44,9 @@ def test_requests_share_one_connection(server: FakeServer, transport: HttpTransp
     assert len(server._http.open) == 1
 
 
-def test_kept_connection_that_was_closed_is_opened_again(server: FakeServer, transport: HttpTransport) -> None:
+def test_kept_connection_that_was_closed_is_opened_again(
+    server: FakeServer, transport: HttpTransport
+) -> None:
     transport.request("GET", "/writers/" + "ab" * 16)
     server._http.close_connections()
 
@@ -192,7 +194,12 @@ def test_address_that_cannot_be_one_is_refused(address: str) -> None:
 
 
 def test_server_is_found_by_setting_then_login_then_own_file(tmp_path: Path) -> None:
-    own = {"address": "http://127.0.0.1:3279", "secret": "s", "pid": os.getpid(), "pid_start": process_start(os.getpid())}
+    own = {
+        "address": "http://127.0.0.1:3279",
+        "secret": "s",
+        "pid": os.getpid(),
+        "pid_start": process_start(os.getpid()),
+    }
     stored = {"https://a.example": {"token": "t"}}
     plain = settings.load({"FARWATCH_DIR": str(tmp_path)})
 

@@ -21,7 +21,9 @@ def sidecar_of(pid: int, **changes: object) -> dict:
 
 def start(code: str) -> "subprocess.Popen[bytes]":
     """A grandchild-like process that we reap at once, as a shell would; it has started when it says so."""
-    process = subprocess.Popen([sys.executable, "-c", f"print(flush=True); input(); {code}"], stdin=-1, stdout=-1)
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"print(flush=True); input(); {code}"], stdin=-1, stdout=-1
+    )
     assert process.stdout is not None
     process.stdout.readline()
     return process

@@ -13,7 +13,9 @@ from farwatch.wire.segment import HEADER_SIZE, SegmentHeader, first_seed, frame,
 class WrittenJournal:
     """A journal in `folder/<writer id>`, with a HELLO and one schema of `keys` to begin with."""
 
-    def __init__(self, folder: Path, *, capacity: int = 1 << 20, keys: tuple[str, ...] = ("loss",), **sidecar: object):
+    def __init__(
+        self, folder: Path, *, capacity: int = 1 << 20, keys: tuple[str, ...] = ("loss",), **sidecar: object
+    ):
         self.writer_id = str(sidecar.pop("writer", new_writer_id()))
         self.path = folder / self.writer_id
         self.path.mkdir(parents=True, mode=0o700)
@@ -53,15 +55,17 @@ class WrittenJournal:
         return self.number - 1
 
     def step(self, step: int, *values: float) -> int:
-        return self.add(encode_head(Kind.STEP, step=step, time=step * 1000, aux32=1) + struct.pack(f"<{len(values)}d", *values))
+        return self.add(
+            encode_head(Kind.STEP, step=step, time=step * 1000, aux32=1)
+            + struct.pack(f"<{len(values)}d", *values)
+        )
 
     def steps(self, count: int, first: int = 0) -> None:
         """Many steps at once, in one write per segment."""
         parts: list[bytes] = []
-        with_step = lambda n: encode_head(Kind.STEP, step=n, time=n * 1000, aux32=1) + struct.pack("<d", n / 7)  # noqa: E731
         at = self.offset
         for n in range(first, first + count):
-            framed, crc = frame(with_step(n), self.crc)
+            framed, crc = frame(_step(n), self.crc)
             if at + len(framed) > self.capacity:
                 self._flush(parts)
                 os.truncate(self.file, self.offset)
@@ -105,3 +109,7 @@ class WrittenJournal:
             file.write(header.encode())
             file.truncate(self.capacity)
         self.offset = HEADER_SIZE
+
+
+def _step(n: int) -> bytes:
+    return encode_head(Kind.STEP, step=n, time=n * 1000, aux32=1) + struct.pack("<d", n / 7)

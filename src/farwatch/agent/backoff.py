@@ -28,7 +28,9 @@ class Backoff:
         """Start from the shortest wait next time."""
         self.failures = 0
 
-    def failed(self, now_us: int, error: FarwatchError | None = None, *, at_most_s: float = CONTACT_MAX_S) -> float:
+    def failed(
+        self, now_us: int, error: FarwatchError | None = None, *, at_most_s: float = CONTACT_MAX_S
+    ) -> float:
         """Note a failure; returns the wait in seconds."""
         self.failures += 1
         wait_s: float = min(at_most_s, FIRST_S * 2 ** min(self.failures - 1, 20))

@@ -118,7 +118,11 @@ class FileSender:
         except FileNotFoundError:
             work.refused.add(name)  # somebody deleted it: the record that names it says so
         except (OSError, DataError) as error:
-            told = error if isinstance(error, DataError) else DataError(f"cannot read `{name}`: {error.strerror}")
+            told = (
+                error
+                if isinstance(error, DataError)
+                else DataError(f"cannot read `{name}`: {error.strerror}")
+            )
             self._refuse(s, work, name, told)
 
     def _send_piece(self, s: Shipment, work: _Work, file: _File) -> None:
@@ -163,7 +167,9 @@ class FileSender:
         elif isinstance(error, NotFoundError):
             file.backoff.failed(now_us, error, at_most_s=TROUBLE_MAX_S)
             s.registered = False
-        elif isinstance(error, DeniedError) or (isinstance(error, ContactError) and "status" not in error.details):
+        elif isinstance(error, DeniedError) or (
+            isinstance(error, ContactError) and "status" not in error.details
+        ):
             self.close()
             self.backoff.failed(now_us, error, at_most_s=DENIED_S)
         elif not isinstance(error, FarwatchError) or error.retryable:
@@ -183,7 +189,9 @@ class FileSender:
         LOG.warning("journal %s: the file %s is not sent: %s", s.writer_id, name, error)
         with contextlib.suppress(OSError):
             # The file itself stays in the spool; the mark says why it does not travel.
-            s.folder.write_aside("file-" + name, json.dumps({"file": f"{SPOOL}/{name}", "reason": str(error)}).encode())
+            s.folder.write_aside(
+                "file-" + name, json.dumps({"file": f"{SPOOL}/{name}", "reason": str(error)}).encode()
+            )
 
     def _tell(self, s: Shipment, work: _Work) -> None:
         s.files_bytes = sum(f.size - (f.offset or 0) for f in work.waiting.values())
@@ -213,5 +221,3 @@ def _number(value: object) -> int:
     if not isinstance(value, int) or value < 0:
         raise ContactError("the server did not say how much of a file it has", status=200)
     return value
-
-

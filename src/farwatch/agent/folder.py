@@ -34,7 +34,9 @@ MAX_SIDECAR_BYTES = 4 << 20
 
 _READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _READ |= getattr(os, "O_NONBLOCK", 0)  # a pipe put there must not hold us
-_FOLDER = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_DIRECTORY", 0)
+_FOLDER = (
+    os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_DIRECTORY", 0)
+)
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 _SEGMENT = re.compile(r"[0-9]{6,}" + re.escape(SUFFIX))
 _RELATIVE = os.open in os.supports_dir_fd
@@ -149,7 +151,9 @@ class JournalFolder:
     def aside(self) -> list[str]:
         """Names of what was refused, without the reasons beside them."""
         try:
-            return sorted(name for name in os.listdir(self.path / ASIDE) if not name.endswith((".json", ".tmp")))
+            return sorted(
+                name for name in os.listdir(self.path / ASIDE) if not name.endswith((".json", ".tmp"))
+            )
         except OSError:
             return []
 
@@ -253,7 +257,9 @@ def _open_folder(path: Path, parent: int | None) -> int | None:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise DataError(f"cannot open the folder `{path.name}`: {error.strerror}", hint="a link, or not yours?") from None
+        raise DataError(
+            f"cannot open the folder `{path.name}`: {error.strerror}", hint="a link, or not yours?"
+        ) from None
     found = os.fstat(descriptor)
     if found.st_uid != os.geteuid():
         os.close(descriptor)

@@ -21,7 +21,17 @@ class Lane:
     *Threads*: `start`, `close` and the properties may be used from another than its own two.
     """
 
-    def __init__(self, name: str, connect: Connect, clock: Clock, *, poll_s: float, agent_id: str, host: str, version: str):
+    def __init__(
+        self,
+        name: str,
+        connect: Connect,
+        clock: Clock,
+        *,
+        poll_s: float,
+        agent_id: str,
+        host: str,
+        version: str,
+    ):
         self.name = name
         self.shipper = Shipper(connect, clock, agent_id=agent_id, host=host, version=version)
         self._files = FileSender(connect, clock)
@@ -31,8 +41,18 @@ class Lane:
         self._wake = threading.Event()
         self._beat_now = threading.Event()
         self._threads = [
-            threading.Thread(daemon=True, target=self._run, args=(self._ship, self._wake, self.shipper), name=f"ship {name}"),
-            threading.Thread(daemon=True, target=self._run, args=(self._send_files, self._stop, self._files), name=f"files {name}"),
+            threading.Thread(
+                daemon=True,
+                target=self._run,
+                args=(self._ship, self._wake, self.shipper),
+                name=f"ship {name}",
+            ),
+            threading.Thread(
+                daemon=True,
+                target=self._run,
+                args=(self._send_files, self._stop, self._files),
+                name=f"files {name}",
+            ),
         ]
         self._sent_us = clock.mono_us()
         self._beat_us = 0

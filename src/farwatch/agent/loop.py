@@ -43,7 +43,14 @@ class Agent:
     """
 
     def __init__(
-        self, state: Path, settings: Settings, *, lock: Lock, alive: Alive, stop: threading.Event, clock: Clock | None = None
+        self,
+        state: Path,
+        settings: Settings,
+        *,
+        lock: Lock,
+        alive: Alive,
+        stop: threading.Event,
+        clock: Clock | None = None,
     ) -> None:
         self._state = state
         self._journals = state / "journals"
@@ -91,7 +98,7 @@ class Agent:
 
     def anything_new(self) -> bool:
         """Whether there is a journal that this life has not seen."""
-        return any(path.name not in self._tracked and path.name not in self._passed_over for path in self._found())
+        return bool(self._new())
 
     def close(self) -> None:
         """End all threads; may be called twice."""
@@ -105,13 +112,17 @@ class Agent:
 
     # --- finding
 
-    def _found(self) -> list[Path]:
-        return [path for path in find_journals(self._journals) if (path / "writer.json").exists()]
+    def _new(self) -> list[Path]:
+        return [
+            path
+            for path in find_journals(self._journals)
+            if path.name not in self._tracked
+            and path.name not in self._passed_over
+            and (path / "writer.json").exists()
+        ]
 
     def _scan(self) -> None:
-        for path in self._found():
-            if path.name in self._tracked or path.name in self._passed_over:
-                continue
+        for path in self._new():
             try:
                 folder = JournalFolder(path)
             except FileNotFoundError:
@@ -177,7 +188,9 @@ class Agent:
         for tracked in self._tracked.values():
             if tracked.look(now_us):
                 died = True
-                LOG.info("journal %s: its process has ended: %s", tracked.folder.writer_id, tracked.watched.cause)
+                LOG.info(
+                    "journal %s: its process has ended: %s", tracked.folder.writer_id, tracked.watched.cause
+                )
         if died:
             for lane in self._lanes.values():
                 lane.hurry()
@@ -260,14 +273,30 @@ def connector(settings: Settings, server: str, key: str) -> Connect:
 
 
 def _run_capture(tracked: Tracked) -> None:
-    command = [_executable_of(tracked.folder.sidecar), "-P", "-m", "farwatch.agent.capture", str(tracked.folder.path)]
+    command = [
+        _executable_of(tracked.folder.sidecar),
+        "-P",
+        "-m",
+        "farwatch.agent.capture",
+        str(tracked.folder.path),
+    ]
     environment = {**settings_module.environment(), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     try:
         done = subprocess.run(
-            command, env=environment, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=CAPTURE_S, check=False
+            command,
+            env=environment,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=CAPTURE_S,
+            check=False,
         )
         if done.returncode:
-            LOG.info("capture of %s failed: %s", tracked.folder.writer_id, done.stderr[-500:].decode(errors="replace"))
+            LOG.info(
+                "capture of %s failed: %s",
+                tracked.folder.writer_id,
+                done.stderr[-500:].decode(errors="replace"),
+            )
         with open(tracked.folder.path / "captured", "wb"):
             return
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -277,12 +306,15 @@ def _run_capture(tracked: Tracked) -> None:
 def _executable_of(sidecar: dict[str, Any]) -> str:
     """The trainer's Python, if the living process really runs it: a journal's word alone starts no program."""
     named, pid = sidecar.get("executable"), sidecar.get("pid")
-    if isinstance(named, str) and os.path.isabs(named) and isinstance(pid, int) and platform.system() == "Linux":
+    if (
+        isinstance(named, str)
+        and os.path.isabs(named)
+        and isinstance(pid, int)
+        and platform.system() == "Linux"
+    ):
         try:
             if os.path.realpath(named) == os.path.realpath(f"/proc/{pid}/exe"):
                 return named
         except OSError:
             return sys.executable
     return sys.executable
-
-

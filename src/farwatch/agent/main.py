@@ -27,7 +27,9 @@ OOM_SCORE = "500"  # under memory pressure the agent goes before the training th
 
 def main(arguments: list[str]) -> int:
     """Run the agent until it has nothing to do. Returns the exit status; 0 also if another one runs."""
-    parser = argparse.ArgumentParser(prog="farwatch.agent", description="ship journals, see deaths, measure the machine")
+    parser = argparse.ArgumentParser(
+        prog="farwatch.agent", description="ship journals, see deaths, measure the machine"
+    )
     parser.add_argument("--state", type=Path, help="the state folder, with `journals` in it")
     given = parser.parse_args(arguments)
     settings = settings_module.load()
@@ -65,7 +67,9 @@ def run(state: Path, settings: Settings, lock: Lock, stop: threading.Event) -> i
                 return 0
             LOG.info("a journal was born while leaving: staying")
             alive = Alive(agent_file(state, "beat"))
-    except Exception:  # the agent's loop is the border: say why in the log, and let the next trainer start another
+    except (
+        Exception
+    ):  # the agent's loop is the border: say why in the log, and let the next trainer start another
         LOG.exception("the agent ends with a defect")
         return 1
     finally:
@@ -92,7 +96,9 @@ def settle() -> None:
 
 def write_log(path: Path) -> None:
     """Log to a file of bounded size."""
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, delay=True)
+    handler = logging.handlers.RotatingFileHandler(
+        path, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, delay=True
+    )
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOG.addHandler(handler)
     LOG.setLevel(logging.INFO)

@@ -22,7 +22,19 @@ from farwatch.wire.segment import HEADER_SIZE, SIDECAR, SegmentHeader, first_see
 
 SEGMENT_BYTES = 1 << 20
 COPIED = (
-    *("run", "project", "name", "group", "job_type", "parent", "mode", "server", "credential", "host", "user"),
+    *(
+        "run",
+        "project",
+        "name",
+        "group",
+        "job_type",
+        "parent",
+        "mode",
+        "server",
+        "credential",
+        "host",
+        "user",
+    ),
     *("rank", "local_rank", "world_size", "rendezvous", "nth", "python", "version"),
 )
 
@@ -103,4 +115,3 @@ class OwnJournal:
         self._descriptor = descriptor
         self._segment += 1
         self._offset = HEADER_SIZE
-

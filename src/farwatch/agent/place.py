@@ -74,7 +74,9 @@ class Lock:
     def holds(self) -> bool:
         """Whether it is held, and still the file that others would try: a state folder may be deleted and made again."""
         try:
-            return self._descriptor is not None and os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+            return self._descriptor is not None and os.path.samestat(
+                os.fstat(self._descriptor), os.stat(self._path)
+            )
         except OSError:
             return False
 

@@ -33,7 +33,11 @@ def trim(all_tracked: Iterable[Tracked], *, now_ms: int, keep_s: float, keep_byt
     for tracked in all_tracked:
         answer = tracked.folder.answer()
         size = tracked.folder.bytes_on_disk()
-        if tracked.ended and answer.get("complete") and (tracked.shipment is None or tracked.shipment.dormant):
+        if (
+            tracked.ended
+            and answer.get("complete")
+            and (tracked.shipment is None or tracked.shipment.dormant)
+        ):
             complete.append(_Entry(tracked, int(answer.get("contact_ms") or 0), size))
             total += size
         elif answer.get("expected"):

@@ -179,7 +179,9 @@ class Shipper:
         told = {
             s.writer_id: self._life_of(s)
             for s in self._shipments
-            if s.registered and not s.dormant and s.folder.role == "trainer"
+            if s.registered
+            and not s.dormant
+            and s.folder.role == "trainer"
             # Of a process of elsewhere nothing is known: its records alone are its signs of life.
             and (s.alive is not None or s.death is not None)
         }

@@ -81,7 +81,9 @@ def journals_at(folder: Path) -> list[Path]:
         if found := find_journals(place):
             return [path for path in found if (path / "writer.json").exists()]
     if not folder.is_dir():
-        raise NotFoundError(f"no such folder: `{folder.name}`", hint="name a state folder, as FARWATCH_DIR does")
+        raise NotFoundError(
+            f"no such folder: `{folder.name}`", hint="name a state folder, as FARWATCH_DIR does"
+        )
     return []
 
 
@@ -117,7 +119,9 @@ def sync(
 
 
 class _Sync:
-    def __init__(self, folder: Path, settings: Settings, clock: Clock, stop: threading.Event, *, always: bool) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, clock: Clock, stop: threading.Event, *, always: bool
+    ) -> None:
         self._folder = folder
         self._settings = settings
         self._clock = clock
@@ -150,7 +154,8 @@ class _Sync:
         if not self._always and not sent and silent_s > GIVE_UP_S and not self.done():
             trouble = next((shipper.trouble for shipper, _ in self._lanes.values() if shipper.trouble), None)
             raise ContactError(
-                trouble or "the server did not answer", hint="everything is kept; sync again when the server is back"
+                trouble or "the server did not answer",
+                hint="everything is kept; sync again when the server is back",
             )
         return sent
 
@@ -219,7 +224,9 @@ class _Sync:
     def _connect(self) -> Transport | None:
         found = find_server(self._settings)
         if found is None:
-            raise ContactError("no server is known here", hint="start one with `farwatch serve`, or `farwatch login` to one")
+            raise ContactError(
+                "no server is known here", hint="start one with `farwatch serve`, or `farwatch login` to one"
+            )
         return HttpTransport(*found)
 
 
@@ -252,7 +259,11 @@ def clear(folder: Path) -> list[WriterStatus]:
     """Delete the journals that are fully sent and whose process has ended; returns them. All others stay."""
     cleared: list[WriterStatus] = []
     for found in status(folder):
-        if found.complete and found.alive is not True and not (found.records_unsent or found.files_unsent or found.set_aside):
+        if (
+            found.complete
+            and found.alive is not True
+            and not (found.records_unsent or found.files_unsent or found.set_aside)
+        ):
             JournalFolder(found.path).remove()
             cleared.append(found)
     return cleared

@@ -105,14 +105,18 @@ class HttpTransport:
     `farwatch.servers`; None sends no token.
     """
 
-    def __init__(self, address: str, credential: Credential | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, address: str, credential: Credential | None = None, *, clock: Clock | None = None
+    ) -> None:
         parts = urlsplit(address if "://" in address else "http://" + address)
         try:
             port = parts.port
         except ValueError:
             port = -1
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-            raise UsageError(f"no address of a server: `{address}`", hint="write it like https://farwatch.example.org")
+            raise UsageError(
+                f"no address of a server: `{address}`", hint="write it like https://farwatch.example.org"
+            )
         self._secure = parts.scheme == "https"
         self._host = parts.hostname
         self._port = port or (443 if self._secure else 80)
@@ -200,7 +204,9 @@ class HttpTransport:
         connection = self._connection
         assert connection is not None
         self._limit(connection, deadline)
-        connection.request(method, f"{self._absolute}{self._prefix}{API}{path}", body=body, headers=dict(headers))
+        connection.request(
+            method, f"{self._absolute}{self._prefix}{API}{path}", body=body, headers=dict(headers)
+        )
         self._limit(connection, deadline)
         response = connection.getresponse()
         parts: list[bytes] = []
@@ -215,7 +221,9 @@ class HttpTransport:
             size += len(part)
             if size > max_bytes:
                 self.close()
-                raise ContactError(f"the answer is larger than {max_bytes} bytes", hint="is this address a Farwatch server?")
+                raise ContactError(
+                    f"the answer is larger than {max_bytes} bytes", hint="is this address a Farwatch server?"
+                )
         if response.length:  # http.client ends quietly when the other side closes early
             raise http.client.IncompleteRead(b"", response.length)
         response.close()  # else the kept connection believes that the answer is still being read
@@ -226,7 +234,9 @@ class HttpTransport:
 
     def _connect(self, deadline: float) -> None:
         timeout_s = max(0.05, min(CONNECT_S, deadline - self._clock.mono_us() / 1e6))
-        proxy = None if is_loopback(self._host) else _proxy_for("https" if self._secure else "http", self._host)
+        proxy = (
+            None if is_loopback(self._host) else _proxy_for("https" if self._secure else "http", self._host)
+        )
         self._absolute = ""
         if proxy is None:
             connection = self._direct(self._host, self._port, timeout_s)
@@ -252,7 +262,9 @@ class HttpTransport:
             return http.client.HTTPConnection(host, port, timeout=timeout_s)
         import ssl  # costs 10 ms, and most clients speak to their own machine
 
-        return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=ssl.create_default_context())
+        return http.client.HTTPSConnection(
+            host, port, timeout=timeout_s, context=ssl.create_default_context()
+        )
 
     def _demand_proof(self, credential: Credential, deadline: float) -> None:
         """Let the server prove, before anything else is said, that it knows this user's secret."""
@@ -272,7 +284,9 @@ class HttpTransport:
                 hint="another program or user has taken the port; nothing was sent; start yours with: farwatch serve",
                 impostor=True,
             )
-        if self._connection is None:  # it closed after its proof: the next connection would have to prove itself again
+        if (
+            self._connection is None
+        ):  # it closed after its proof: the next connection would have to prove itself again
             raise ContactError("the server closed the connection after its proof")
 
     def _limit(self, connection: http.client.HTTPConnection, deadline: float) -> None:
@@ -283,7 +297,9 @@ class HttpTransport:
             connection.sock.settimeout(left)
 
     def _no_contact(self, error: Exception) -> ContactError:
-        reason = "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        reason = (
+            "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        )
         return ContactError(f"no contact with {self._address}: {reason}")
 
 
@@ -367,7 +383,9 @@ def _kind_of_status(status: int) -> type[FarwatchError]:
 
 def _foreign_error(status: int, details: dict[str, Any], address: str) -> FarwatchError:
     if status == 413:
-        return LimitError("a proxy before the server refuses bodies of this size", hint="raise its limit", **details)
+        return LimitError(
+            "a proxy before the server refuses bodies of this size", hint="raise its limit", **details
+        )
     if status in (429, 503, 507):
         return errors.BusyError(f"{address} is busy ({status})", **details)
     if 300 <= status < 400:
@@ -376,7 +394,9 @@ def _foreign_error(status: int, details: dict[str, Any], address: str) -> Farwat
             hint="use the address that your browser ends at",
             **details,
         )
-    return ContactError(f"{address} answers {status} as no Farwatch server would", hint="is the address right?", **details)
+    return ContactError(
+        f"{address} answers {status} as no Farwatch server would", hint="is the address right?", **details
+    )
 
 
 def _retry_after(text: str | None) -> float | None:

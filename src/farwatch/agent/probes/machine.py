@@ -80,7 +80,10 @@ def _memory() -> dict[str, float]:
 def _disk_counters() -> dict[str, float]:
     if LINUX:
         read = written = 0.0
-        with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/diskstats", encoding="ascii") as file:
+        with (
+            contextlib.suppress(OSError, ValueError, IndexError),
+            open("/proc/diskstats", encoding="ascii") as file,
+        ):
             whole = set(os.listdir("/sys/block"))
             for line in file:
                 parts = line.split()
@@ -99,7 +102,10 @@ def _disk_counters() -> dict[str, float]:
 def _network_counters() -> dict[str, float]:
     if LINUX:
         received = sent = 0.0
-        with contextlib.suppress(OSError, ValueError, IndexError), open("/proc/net/dev", encoding="ascii") as file:
+        with (
+            contextlib.suppress(OSError, ValueError, IndexError),
+            open("/proc/net/dev", encoding="ascii") as file,
+        ):
             for line in file.readlines()[2:]:
                 name, _, numbers = line.partition(":")
                 if name.strip() != "lo":

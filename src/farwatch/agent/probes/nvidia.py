@@ -28,7 +28,9 @@ class NvidiaProbe:
             self._nvml = None
             return
         try:
-            self._devices = [self._nvml.nvmlDeviceGetHandleByIndex(n) for n in range(self._nvml.nvmlDeviceGetCount())]
+            self._devices = [
+                self._nvml.nvmlDeviceGetHandleByIndex(n) for n in range(self._nvml.nvmlDeviceGetCount())
+            ]
         except self._nvml.NVMLError as error:
             LOG.info("no GPU metrics: %s", error)
             self.close()
@@ -71,7 +73,10 @@ class NvidiaProbe:
     @staticmethod
     def _memory(nvml: Any, device: Any) -> list[tuple[str, float]]:
         told = nvml.nvmlDeviceGetMemoryInfo(device)
-        return [("memory_bytes", float(told.used)), ("memory_percent", 100 * float(told.used) / float(told.total or 1))]
+        return [
+            ("memory_bytes", float(told.used)),
+            ("memory_percent", 100 * float(told.used) / float(told.total or 1)),
+        ]
 
     @staticmethod
     def _power(nvml: Any, device: Any) -> list[tuple[str, float]]:
