@@ -235,6 +235,25 @@ def test_a_damaged_batch_in_the_log_is_named_and_the_others_are_taken_in(tmp_pat
         assert "log 1" in again.damage
 
 
+def test_a_run_with_damaged_names_hurts_no_other(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        Feed(store, "bad", number=1).log(["a"], [1], np.ones((1, 1)))
+        store.flush()
+        Feed(store, "good", number=2).log(["a"], [1], np.ones((1, 1)))
+    damage(tmp_path, "SELECT rowid, data FROM names ORDER BY run LIMIT 1")
+
+    with open_store(tmp_path) as store:
+        bad, good = Feed(store, "bad", number=3), Feed(store, "good", number=4)
+        first, second = store.append([feed.batch(["a"], [2], np.ones((1, 1))) for feed in (bad, good)])
+
+        assert isinstance(first, DataError) and "names of a run" in str(first)
+        assert isinstance(second, Ack) and second.new
+        assert len(store.points(good.key("a")).steps) == 2
+        with pytest.raises(DataError, match="`bad`"):
+            store.series("bad")
+    assert any("`bad`" in problem for problem in fsck(tmp_path).problems)
+
+
 def test_a_file_that_is_no_database_is_refused_by_name(tmp_path: Path) -> None:
     open_store(tmp_path).close()
     (tmp_path / "series.db").write_bytes(b"not a database, not at all" * 200)

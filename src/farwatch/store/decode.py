@@ -30,6 +30,8 @@ HEAD_WORDS = HEAD_SIZE // 8
 FIRST_LOOK = 32  # rows compared at first when two neighbours have one width; doubled while all fit
 TICK_US = 1000  # times that the SDK takes by itself are kept in whole milliseconds
 TYPES = frozenset("fib")
+STEP, EXTEND, SCHEMA, SPILL = int(Kind.STEP), int(Kind.EXTEND), int(Kind.SCHEMA), int(Kind.SPILL)
+KNOWN = np.array([int(kind) for kind in Kind], np.uint8)
 
 
 def unpack(packed: bytes | memoryview, encoding: str, max_bytes: int) -> bytes:
@@ -117,7 +119,7 @@ def _decode_spill(batch: Batch, body: memoryview, writer: Writer, schemas: Schem
     word = int.from_bytes(body[:8], "little")
     end = 8 + (word >> 32)
     start = (end + 7) & ~7
-    if batch.count != 1 or end > len(body) or word & 0xFFFFFFFF != batch.crc_after or body[8] != Kind.SPILL:
+    if batch.count != 1 or end > len(body) or word & 0xFFFFFFFF != batch.crc_after or body[8] != SPILL:
         raise BodyError("a spill is one record and one file")
     payload = bytes(body[start:])
     try:
@@ -219,7 +221,7 @@ class _Columns:
     def fresh_schemas(self, known: Schemas) -> dict[int, tuple[list[str], str]]:
         """Schemas told in this body. Raises `BodyError` for one that contradicts itself or what is known."""
         found: dict[int, tuple[list[str], str]] = {}
-        for row in np.flatnonzero(self.kind == Kind.SCHEMA).tolist():
+        for row in np.flatnonzero(self.kind == SCHEMA).tolist():
             number, keys, types = _read_schema(self.payload(row))
             told = known.get(number) or found.get(number)
             if told is None:
@@ -230,7 +232,7 @@ class _Columns:
 
     def steps(self, schemas: Schemas) -> list[_Piece]:
         """Points of all STEP records, a piece per schema."""
-        rows = np.flatnonzero(self.kind == Kind.STEP)
+        rows = np.flatnonzero(self.kind == STEP)
         if not len(rows):
             return []
         numbers = (self.head[rows] >> np.uint64(32)).astype(np.int64)
@@ -263,7 +265,7 @@ class _Columns:
     def extends(self) -> list[_Piece]:
         """Points of all EXTEND records, a piece per shape and name."""
         pieces: list[_Piece] = []
-        rows = np.flatnonzero(self.kind == Kind.EXTEND)
+        rows = np.flatnonzero(self.kind == EXTEND)
         if not len(rows):
             return pieces
         heads = self.head[rows]
@@ -307,12 +309,10 @@ class _Columns:
 
     def others(self) -> list[Other]:
         """Every record that is neither points nor a schema, in order."""
-        rows = np.flatnonzero(
-            (self.kind != Kind.STEP) & (self.kind != Kind.EXTEND) & (self.kind != Kind.SCHEMA)
-        )
+        rows = np.flatnonzero((self.kind != STEP) & (self.kind != EXTEND) & (self.kind != SCHEMA))
         if not len(rows):
             return []
-        known = np.isin(self.kind[rows], [int(kind) for kind in Kind])
+        known = np.isin(self.kind[rows], KNOWN)
         safe = rows[known]  # of an unknown kind nothing but the head's first bytes is understood
         steps = dict(zip(safe.tolist(), self.absolute_steps(safe).tolist(), strict=True))
         none = self.flags & Flag.STEP_NONE

@@ -123,6 +123,12 @@ class LogFile:
             known = self._find(writer_id)
             return known and known._replace(schemas=dict(known.schemas))
 
+    def writer(self, writer_id: str) -> Writer | None:
+        """A writer alone, or None."""
+        with self._lock, storage_errors(LOG):
+            known = self._find(writer_id)
+            return known and known.writer
+
     def _find(self, writer_id: str) -> Known | None:
         known = self._known.get(writer_id)
         if known is not None:

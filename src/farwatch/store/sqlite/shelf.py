@@ -11,7 +11,7 @@ after another), `lock` (memory only).
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -197,12 +197,8 @@ class Shelf:
 
     # --- adding
 
-    def load(self, run_ids: Iterable[str]) -> dict[str, RunState | None]:
-        """Runs that are about to be written to."""
-        return {run_id: self.run(run_id) for run_id in run_ids}
-
     def remember(self, seq: int, writer: Writer, decoded: Decoded, held: RunState | None) -> None:
-        """Add the points of a commit. Under the lock; `held`: the run as `load` found it, it may be forgotten since."""
+        """Add the points of a commit. Under the lock; `held`: what `run` found, it may be forgotten since."""
         self.active.seq = seq
         if not len(decoded.index):
             return

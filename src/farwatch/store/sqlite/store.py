@@ -26,6 +26,7 @@ from farwatch.store.base import (
 from farwatch.store.decode import decode_batch, unpack
 from farwatch.store.series.cut import cut
 from farwatch.store.sqlite.answers import infos, no_points, place, span, without
+from farwatch.store.sqlite.catalog import RunState
 from farwatch.store.sqlite.lock import FolderLock
 from farwatch.store.sqlite.log import LogFile, Row, Schemas
 from farwatch.store.sqlite.read import Range, Walk
@@ -62,6 +63,7 @@ class SqliteStore:
         self._closing = False
         self._trouble: FarwatchError | None = None
         self._trimmed = 0
+        self._keep_log = False
         self._appending = threading.Lock()  # first in order, then `_flushing`, then those of the shelf
         self._flushing = threading.Lock()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -114,13 +116,35 @@ class SqliteStore:
         with self._appending:
             self._check_open()
             self._make_room()
-            answers = self._log.append(batches)
-            held = self._shelf.load({writer.run for _, writer in answers if writer is not None})
+            held, broken = self._runs_of(batches)
+            sound = [batch for batch in batches if batch.writer_id not in broken]
+            kept = iter(self._log.append(sound))
+            answers: list[Ack | Exception] = []
             with self._shelf.lock:
-                for batch, (answer, writer) in zip(batches, answers, strict=True):
+                for batch in batches:
+                    if batch.writer_id in broken:
+                        answers.append(broken[batch.writer_id])
+                        continue
+                    answer, writer = next(kept)
                     if writer is not None and isinstance(answer, Ack):
                         self._shelf.remember(answer.seq, writer, batch.decoded, held[writer.run])
-            return [answer for answer, _ in answers]
+                    answers.append(answer)
+            return answers
+
+    def _runs_of(
+        self, batches: Sequence[Incoming]
+    ) -> tuple[dict[str, RunState | None], dict[str, DataError]]:
+        """The runs of some batches, read before anything is kept; and writers whose run is damaged: they hurt nobody else."""
+        held: dict[str, RunState | None] = {}
+        broken: dict[str, DataError] = {}
+        for writer_id in {batch.writer_id for batch in batches}:
+            writer = self._log.writer(writer_id)
+            if writer is not None and writer.run not in held:
+                try:
+                    held[writer.run] = self._shelf.run(writer.run)
+                except DataError as error:
+                    broken[writer_id] = error
+        return held, broken
 
     def _make_room(self) -> None:
         """Let the flusher have a full memtable; wait while it is busy with the one before."""
@@ -162,10 +186,15 @@ class SqliteStore:
     def _recover(self) -> None:
         """Take in what is in the log and not in `series.db`."""
         for seq, writer, decoded in self.replay(self._shelf.flushed):
-            held = self._shelf.load([writer.run])
+            try:
+                held = self._shelf.run(writer.run)
+            except DataError as error:
+                self._note(f"run {writer.run}", error.message)
+                self._keep_log = True  # the log holds the only copy of these points
+                continue
             with self._shelf.lock:
                 kept = self._without_deleted(seq, writer, decoded)
-                self._shelf.remember(seq, writer, kept, held[writer.run])
+                self._shelf.remember(seq, writer, kept, held)
                 full = self._shelf.active.points >= BEHIND * self._settings.memtable_points
                 if full:
                     self._shelf.freeze(self._clock.mono_us())
@@ -259,7 +288,7 @@ class SqliteStore:
             for damaged in self._shelf.flush():
                 self._note("flush", damaged)
             flushed = self._shelf.flushed
-            if self._trimmed < flushed:
+            if self._trimmed < flushed and not self._keep_log:
                 if self.guard is not None:
                     self.guard(flushed)
                 self._log.trim(flushed)
