@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from farwatch.api import Api
+from farwatch.errors import NotFoundError
 from farwatch.settings import load
 
 SOURCE = Path(__file__).parents[2] / "src"
@@ -162,7 +163,10 @@ class Machine:
 
     def values(self, run_id: str, name: str = "value") -> list[float]:
         with self.api() as api:
-            return api.run(run_id).series(name).values.tolist()
+            try:
+                return api.run(run_id).series(name).values.tolist()
+            except NotFoundError:
+                return []
 
 
 class Counting:
