@@ -30,7 +30,8 @@ const typing = (target: EventTarget | null): boolean =>
 export function onKey(event: KeyboardEvent): void {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (typing(event.target)) {
-    if (event.key === 'Escape') (event.target as HTMLElement).blur();
+    // the browser empties a search field first; the second time leaves it
+    if (event.key === 'Escape' && !(event.target instanceof HTMLInputElement && event.target.value)) (event.target as HTMLElement).blur();
     return;
   }
   const work: Record<string, (() => void) | undefined> = {

@@ -49,6 +49,7 @@ export class ProjectPage {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #sequence = 0;
   #beaten = new Map<string, number>();
+  #seen = new Set<string>();
 
   constructor(project: string) {
     this.project = project;
@@ -230,8 +231,10 @@ export class ProjectPage {
         this.#beat(run.id);
         return { ...run, ...row, cells: this.#cells(run, row.main_metric, row.main_last) };
       });
-      const fresh = [...changed.keys()].some((id) => !known.has(id));
-      if (fresh) this.#later(100);
+      // a run that the filter leaves out announces itself with every point; it is asked about once
+      const fresh = [...changed.keys()].filter((id) => !known.has(id) && !this.#seen.has(id));
+      for (const id of fresh) this.#seen.add(id);
+      if (fresh.length) this.#later(100);
       else if (!this.#timer) this.#later(5000); // other cells than the main metric: soon enough
     }
     if (answer.removed.some((id) => this.runs.some((run) => run.id === id))) this.#later(100);
