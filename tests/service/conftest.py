@@ -148,7 +148,7 @@ class Inside:
     """Everything of a server but HTTP, on one folder; `restart` closes and opens it."""
 
     def __init__(
-        self, folder: Path, settings: Settings, clock: ManualClock, store: Callable[[], Store]
+        self, folder: Path, settings: Settings, clock: ManualClock, store: Callable[[Path], Store]
     ) -> None:
         self.folder = folder
         self.settings = settings
@@ -159,7 +159,7 @@ class Inside:
     def open(self) -> None:
         self.hub = RecordingHub()
         self.meta = Meta(self.folder / "meta.db", self.clock)
-        self.store = self.make_store()
+        self.store = self.make_store(self.folder)
         self.runs = Runs(self.meta, self.store, self.settings, self.clock)
         self.ingest = Ingest(self.store, self.meta, self.runs, self.hub, self.settings, self.clock)
         self.liveness = Liveness(self.meta, self.runs, self.hub, self.settings, self.clock)
@@ -210,7 +210,7 @@ def settings() -> Settings:
 
 @pytest.fixture
 def inside(tmp_path: Path, clock: ManualClock, settings: Settings) -> Iterator[Inside]:
-    made = Inside(tmp_path, settings, clock, MemoryStore)
+    made = Inside(tmp_path, settings, clock, lambda folder: MemoryStore())
     yield made
     made.close()
 
