@@ -1,5 +1,6 @@
 import type { ChartSpec, Role } from '../model/grouping';
 import { lowerBound, nearest } from '../model/lines';
+import { toNumber } from '../model/numbers';
 import type { ChartPage } from '../state/charts.svelte';
 import type { DrawnLine } from './draw';
 
@@ -84,7 +85,7 @@ export function readAt({ line }: DrawnLine, x: number, span: number): Reading | 
   return { x: line.x[index]!, y: line.y[index]!, low: low === high ? null : low, high: low === high ? null : high };
 }
 
-/** The last value of a line. */
+/** The last value of a line, as it was logged: its last place may stand for the mean of several points. */
 export function lastOf({ line }: DrawnLine): number {
-  return line.y.length ? line.y[line.y.length - 1]! : NaN;
+  return line.y.length ? toNumber(line.meta.last) : NaN;
 }
