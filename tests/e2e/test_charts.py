@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,10 @@ with farwatch.init(project=sys.argv[1], name="tools", system=False) as run:
 
 
 @pytest.fixture(scope="module")
-def tools(server: Server) -> Run:
+def tools(server: Server) -> Iterator[Run]:
     server.train(SCRIPT, "chart-tools")
-    api = server.api()
-    return server.ended(api, "chart-tools")[0]
+    with server.api() as api:
+        yield server.ended(api, "chart-tools")[0]
 
 
 @pytest.fixture
