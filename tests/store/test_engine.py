@@ -95,7 +95,7 @@ def test_any_history_reads_like_the_reference(tmp_path: Path, seed: int) -> None
     rng = np.random.default_rng(seed)
     both = Both(tmp_path, memtable_points=[300, 5_000, 40_000, 10**6][seed])
     at = 0
-    for _ in range(25):
+    for _ in range(18):
         run, rank = f"run{rng.integers(2)}", int(rng.integers(2))
         names = [f"m{i}" for i in range(int(rng.choice([1, 1, 2, 9])))]
         n = int(rng.choice([1, 40, 800, 6000]))
