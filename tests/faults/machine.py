@@ -83,9 +83,11 @@ class Machine:
 
     # --- server
 
-    def start_server(self, **settings: object) -> None:
+    def start_server(self, *, through: str = "server", **settings: object) -> None:
+        """Start the server by its module, or as people do (`through="cli"`)."""
         extra = [f"--set={name}={value}" for name, value in settings.items()]
-        command = [sys.executable, "-m", "farwatch.server", "--port", str(self.port), "--json", *extra]
+        words = ["farwatch.server"] if through == "server" else ["farwatch.cli", "serve"]
+        command = [sys.executable, "-m", *words, "--port", str(self.port), "--json", *extra]
         log = open(self.folder / "server.log", "a", encoding="utf-8")
         self.server = subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, stderr=log, text=True)
         log.close()

@@ -187,3 +187,13 @@ except farwatch.FarwatchError as error:
 
     assert ["refused:" in text for text in texts] == [True, True, False, False], texts
     assert "started 2" in texts[2]
+
+
+def test_a_server_started_later_gets_what_was_logged_before(machine: Machine) -> None:
+    """The order of `farwatch serve` and `python train.py` does not matter, also when the agent has left meanwhile."""
+    machine.train("import farwatch\nrun = farwatch.init('r', id='it', console=False)\nrun.log({'value': 1.0})\n").wait(60)
+    machine.kill_agents()
+
+    machine.start_server(through="cli")
+
+    until(lambda: machine.values("it") == [1.0], 20)

@@ -1,5 +1,6 @@
 """`farwatch serve` and `farwatch open`."""
 
+import contextlib
 import sys
 import threading
 import webbrowser
@@ -9,7 +10,8 @@ import click
 from farwatch.api.contact import connect, quoted
 from farwatch.cli.output import emit, emit_json, json_option, say, server_options
 from farwatch.errors import FarwatchError, UsageError
-from farwatch.settings import environment, load
+from farwatch.sdk.spawn import start_agent
+from farwatch.settings import environment, load, state_dir
 
 
 @click.command()
@@ -46,6 +48,9 @@ def serve(
 
     def ready(started: Started) -> None:
         announce(started, as_json=as_json)
+        if settings.agent and (state_dir(settings) / "journals").is_dir():
+            with contextlib.suppress(OSError):  # a trainer, or `farwatch sync`, does it as well
+                start_agent(state_dir(settings), environment())  # for what was logged before there was a server
         if wanted or (wanted is None and not as_json and sys.stdout.isatty() and _has_desktop()):
             # A browser may take seconds to start, and this is called between requests.
             threading.Thread(target=_open, args=(started.once,), name="farwatch-open", daemon=True).start()

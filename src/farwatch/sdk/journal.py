@@ -159,6 +159,10 @@ class Journal:
 
     def _make_room(self, payload: bytes, vital: bool) -> bool:
         """Commit a record that does not fit: spill it if it is huge, else go on in a new segment."""
+        _, words, limit, offset, _, _ = self.at
+        if limit and offset >> 3 < len(words) and words[offset >> 3]:
+            self._repair()  # before the position is carried into a new segment
+            return self.commit(payload, vital)
         if self._closed or (self.retry_ns and not vital and self._clock_ns() < self.retry_ns):
             self.dropped += 1
             return False
