@@ -44,7 +44,7 @@ class Run(Recorder):
         self._name = writer.sidecar["name"]
         self._notes = writer.sidecar["notes"]
         self._lines: Any = None  # the console, while it is captured
-        self.config = Config(config, self._config_changed)
+        self.config = Config(config, self._config_changed, self._config_deleted)
         self.summary = Summary(self)
         self.tags = Tags(self, writer.sidecar["tags"])
 
@@ -254,6 +254,9 @@ class Run(Recorder):
     def _config_changed(self, patch: dict[str, Any]) -> None:
         self._patch({"config": self._place.mask(patch)})
 
+    def _config_deleted(self, paths: list[str]) -> None:
+        self._patch({"config_delete": paths})
+
     def _render(self, name: str, value: Any) -> list[dict[str, Any]]:
         if isinstance(value, bool | int):
             return [{"type": "integer", "text": str(value)}]
@@ -301,6 +304,8 @@ class Run(Recorder):
         self._calls = self._total_ns = self._worst_ns = 0
 
     def _look_after_agent(self) -> None:
+        if self._lines is not None:
+            self._lines.poll()
         self._place.ensure_agent()
 
 

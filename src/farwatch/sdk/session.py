@@ -149,7 +149,7 @@ class RunPlace:
         self._agent_ns = -AGENT_EVERY_NS
 
     def mask(self, mapping: dict[str, Any]) -> dict[str, Any]:
-        return mask_mapping(mapping, self._redact) if self._redact else mapping
+        return mask_mapping(mapping, self._redact or ())  # tokens of a known shape are hidden whatever the names
 
     def ensure_agent(self) -> None:
         """Start this machine's agent unless one shows signs of life; at most once a minute. Never raises."""
@@ -246,7 +246,7 @@ def init(
     environ = settings_module.environment()
     where = RunPlace(settings, settings_module.state_dir(settings), mode=settings.mode, redact=redact, keep_traceback=traceback)
     found = _ranks(ranks, environ)
-    given = id or (settings.run_id if nth == 1 else None) or found.run_id
+    given = id or (settings.run_id if nth == 1 else None) or found.run_id_of(nth)
     run_id = given or new_run_id()
     if not is_run_id(run_id):
         raise UsageError(f"not a run id: `{run_id[:200]}`", hint="1 to 128 of A-Z a-z 0-9 . _ -, first a letter or digit")
