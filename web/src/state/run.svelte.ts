@@ -71,7 +71,8 @@ export class RunPage {
       this.#listen();
     } catch (error) {
       this.error = error instanceof ApiError ? error : new ApiError(0, 'unknown', String(error));
-      if (this.error.status === 0) this.#later(() => void this.load(), 2000);
+      // away, or not here yet: the start of a training prints its address a moment before the server has heard of it
+      if (this.error.status === 0 || this.error.status === 404) this.#later(() => void this.load(), 2000);
     }
     this.loaded = true;
   }
