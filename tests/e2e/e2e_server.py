@@ -172,6 +172,8 @@ class Server:
         """A trainer that does what it is told, one thing at a time; ended at the end of the block."""
         driver = Driven(self.training(DRIVER, json.dumps({"project": project, "system": False, **more})))
         try:
+            with self.api() as api:
+                wait_until(lambda: any(run.id == driver.run_id for run in api.runs(project)), "the run is on the server")
             yield driver
             driver.end()
         finally:

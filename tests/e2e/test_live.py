@@ -37,8 +37,9 @@ def test_late_and_second_pages_show_the_whole_history(server: Server, page: Page
             opened.goto(f"{server.address}/r/{trainer.run_id[:7]}")
             figure = opened.get_by_role("figure", name="loss", exact=True)
             expect(figure.locator("output.value")).to_have_text("499")
-            assert _reading(opened, 0.0) == (0, 0)
-            assert _reading(opened, 0.5)[0] in range(245, 255)
+            # 500 points are drawn as about 250 places, each of which says the mean of its two.
+            assert _reading(opened, 0.0) in [(0, 0), (0.5, 0.5)]
+            assert 245 < _reading(opened, 0.5)[0] < 255
         trainer.log(500, loss=7.0)
         for opened in (page, second):
             opened.mouse.move(0, 0)
