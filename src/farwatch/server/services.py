@@ -49,8 +49,9 @@ class Services:
     server_id: str
     version: str
     address: str
-    batches_open: int = 0  # both counted on the loop only
+    batches_open: int = 0  # all three are counted on the loop only
     charts_open: int = 0
+    cells_open: int = 0
     closers: list[Callable[[], object]] = field(default_factory=list)
     readers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(READERS, "farwatch-read"))
     writers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(WRITERS, "farwatch-write"))
