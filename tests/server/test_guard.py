@@ -328,3 +328,28 @@ def test_every_query_and_path_check_is_cheap_in_memory() -> None:
     tracemalloc.stop()
 
     assert peak < 4 << 20
+
+
+def test_a_reader_that_takes_nothing_loses_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from farwatch.server import sending
+    from farwatch.server.connection import STATE
+
+    monkeypatch.setattr(sending, "READER_IDLE_S", 0.05)
+    seen: list[str] = []
+
+    class Peer:
+        def abort(self) -> None:
+            seen.append("aborted")
+
+    async def send(message: dict[str, object]) -> None:
+        if message.get("body"):
+            await asyncio.Event().wait()
+
+    body = bytes(3 * sending.PIECE)
+    pieces = sending.Pieces(sending.slices(body), 200, {"Content-Length": str(len(body))})
+    asyncio.run(pieces({"type": "http", "state": {STATE: Peer()}}, None, send))  # type: ignore[arg-type]
+
+    assert seen == ["aborted"]
+    assert list(pieces._pieces) == []

@@ -293,3 +293,27 @@ def test_the_form_parser_is_not_there() -> None:
     )
     assert "request.url" not in source and ".form(" not in source
     assert json.loads("{}") == {}
+
+
+def test_too_many_charts_at_once_are_told_to_come_again(server: Running, run: str) -> None:
+    logged = [{"step": step, "metrics": {"loss": step % 7}} for step in range(3_000)]
+    assert server.api("POST", f"/runs/{run}/log", logged).status == 200
+    body = json.dumps({"lines": [{"run": run, "name": "loss"}] * 200, "buckets": 2_000}).encode()
+    head = (
+        b"POST /api/v1/charts HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+        % len(body)
+    )
+    before = memory(server)
+    socks = [socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) for _ in range(150)]
+
+    for sock in socks:
+        sock.sendall(head + body)
+    heads = [sock.makefile("rb").readline() for sock in socks]
+    for sock in socks:
+        sock.close()
+
+    assert {line.split()[1] for line in heads} == {b"200", b"429"}
+    largest = {"lines": [{"run": run, "name": "loss"}] * 1_000, "buckets": 10_000}
+    assert server.api("POST", "/charts", largest).status == 413
+    assert server.api("GET", "/runs").status == 200
+    assert memory(server) - before < 200 << 20

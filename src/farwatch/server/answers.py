@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from farwatch.server.sending import PIECE, Pieces, slices
 from farwatch.store import zstd
 
 SMALLEST = 1_024  # below this a compressed answer saves no packet
@@ -78,4 +79,7 @@ def answer(body: bytes, media_type: str, accept_encoding: str, status: int = 200
     headers = {"Vary": "Accept-Encoding, Accept"}
     if encoding is not None:
         headers["Content-Encoding"] = encoding
-    return Response(packed, status, headers, media_type)
+    if len(packed) <= PIECE:
+        return Response(packed, status, headers, media_type)
+    headers["Content-Length"] = str(len(packed))
+    return Pieces(slices(packed), status, headers, media_type)

@@ -19,9 +19,15 @@ STATE = "farwatch.peer"
 class Peer:
     """The other end of a connection; asked about its owner once, when a request first needs to know."""
 
-    __slots__ = ("_asked", "_same", "client", "server")
+    __slots__ = ("_asked", "_same", "_transport", "client", "server")
 
-    def __init__(self, client: tuple[str, int] | None, server: tuple[str, int | None] | None) -> None:
+    def __init__(
+        self,
+        client: tuple[str, int] | None,
+        server: tuple[str, int | None] | None,
+        transport: asyncio.Transport,
+    ) -> None:
+        self._transport = transport
         self.client = client
         self.server = server
         self._asked = False
@@ -31,6 +37,10 @@ class Peer:
     def address(self) -> str:
         """The peer's IP address, for counting."""
         return self.client[0] if self.client else ""
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        self._transport.abort()
 
     def same_user(self) -> bool:
         """Whether a process of the server's own uid holds the other end, on this machine."""
@@ -63,7 +73,10 @@ def protocol(settings: Settings, connections_max: int) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self.app_state: dict[str, Any] = {**self.app_state, STATE: Peer(self.client, self.server)}
+            self.app_state: dict[str, Any] = {
+                **self.app_state,
+                STATE: Peer(self.client, self.server, transport),
+            }
             self._wait_for_head()
             if len(self.connections) > connections_max and silent:
                 next(iter(silent)).transport.abort()

@@ -6,17 +6,17 @@ bytes are, they run nothing and read nothing of ours.
 
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 from urllib.parse import quote
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from farwatch.errors import ForbiddenError
 from farwatch.server.route import Ask
+from farwatch.server.sending import PIECE, Pieces
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-READ = 256 << 10
 SANDBOX = "sandbox; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; font-src data:; frame-ancestors 'self'"
 INLINE = {
     *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "image/svg+xml"),
@@ -128,16 +128,16 @@ def _answer(
     if head or size == 0:
         file.close()
         return Response(status_code=206 if chosen else 200, headers=headers)
-    return StreamingResponse(_pieces(file, first, last), 206 if chosen else 200, headers)
+    return Pieces(_pieces(file, first, last), 206 if chosen else 200, headers)
 
 
-async def _pieces(file: BinaryIO, first: int, last: int) -> AsyncIterator[bytes]:
+def _pieces(file: BinaryIO, first: int, last: int) -> Iterator[bytes]:
     """Bytes of an open file; it closes with the answer, finished or not."""
     with file:
         file.seek(first)
         left = last - first + 1
         while left > 0:
-            piece = file.read(min(READ, left))
+            piece = file.read(min(PIECE, left))
             if not piece:
                 return
             left -= len(piece)

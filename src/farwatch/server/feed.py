@@ -36,13 +36,6 @@ _WORDS = {
 }
 
 
-class ConflictError(RefusedError):
-    """Raised where what is asked contradicts the state of a run."""
-
-    code = "conflict"
-    http_status = 409
-
-
 @dataclass(slots=True)
 class _Line:
     """How far one run's own journal has come; under its lock."""
@@ -239,24 +232,27 @@ class Feed:
         return _writer_id(run_id, nth)
 
     def _line(self, run_id: str) -> _Line:
-        """The open journal of a run. Raises `ConflictError` for a run that has ended or that a program of its own logs to."""
+        """The open journal of a run. Raises `RefusedError` (409) for a run that has ended or that a program of its own logs to."""
         with self._lock:
             line = self._lines.get(run_id)
         if line is not None:
             return line
         row = self.runs.row(run_id)
         if row["state"] in FINAL:
-            raise ConflictError(
+            raise RefusedError(
                 f"the run has ended: `{run_id}`",
                 hint=f'POST /runs with {{"id": "{run_id}"}} continues it as a new attempt',
+                status=409,
             )
         nth = 0
         while self.store.writer(_writer_id(run_id, nth + 1)) is not None:
             nth += 1
         writer = _writer_id(run_id, nth)
         if self.store.writer(writer) is None:
-            raise ConflictError(
-                f"the run was not made by a request: `{run_id}`", hint="log to it from its own program"
+            raise RefusedError(
+                f"the run was not made by a request: `{run_id}`",
+                hint="log to it from its own program",
+                status=409,
             )
         return self._open(run_id, writer, self.runs.writer_status(writer))
 

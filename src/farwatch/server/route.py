@@ -32,7 +32,7 @@ class Ask:
     """One request, as a handler sees it.
 
     `params`: values of the path's placeholders. `query`: decoded query parameters, the last of each name. `actor`: who asks; None on
-    public routes only.
+    public routes only. `after`: called once the answer is sent or has failed.
     """
 
     services: Services
@@ -42,6 +42,7 @@ class Ask:
     headers: dict[str, str]
     actor: Actor | None
     query: dict[str, str] = field(default_factory=dict)
+    after: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def peer(self) -> Peer:
@@ -171,8 +172,8 @@ class Route(BaseRoute):
             started = True
             await send(message)
 
+        ask = Ask(self.services, scope, receive, scope["path_params"], scope[HEADERS], None)
         try:
-            ask = Ask(self.services, scope, receive, scope["path_params"], scope[HEADERS], None)
             ask.query = parse_query(scope["query_string"])
             ask.actor = self._admit(ask)
             if (method := scope["method"]) != self.endpoint.method and not (
@@ -185,6 +186,9 @@ class Route(BaseRoute):
             if started:
                 raise  # half an answer is out: the connection closes, and the log says why
             await problem(error, request_id, **self.services.error_context(error))(scope, receive, send)
+        finally:
+            for call in ask.after:
+                call()
 
     def _admit(self, ask: Ask) -> Actor | None:
         if self.endpoint.scope == PUBLIC:

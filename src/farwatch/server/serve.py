@@ -17,12 +17,12 @@ import uvicorn
 
 from farwatch.clock import SystemClock
 from farwatch.errors import UsageError
+from farwatch.machine import process_start
 from farwatch.server import listen, statefile
 from farwatch.server.app import create_app
 from farwatch.server.connection import protocol
 from farwatch.server.peers import user_name
 from farwatch.server.services import Services, open_services
-from farwatch.servers import process_start
 from farwatch.service.access import Access
 from farwatch.settings import PORT, Settings, state_dir
 from farwatch.version import VERSION

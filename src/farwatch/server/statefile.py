@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from farwatch.errors import UsageError
+from farwatch.machine import process_start
 from farwatch.servers import LOCAL_SERVER as NAME
-from farwatch.servers import process_start
 
 
 def prepare(folder: Path) -> Path:

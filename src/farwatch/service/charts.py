@@ -21,7 +21,7 @@ from farwatch.store.base import Axis, Buckets, Points, SeriesInfo, SeriesKey, St
 LINES_MAX = 1_000
 BUCKETS_MAX = 10_000
 EXACT_POINTS = 200_000  # up to here everything is computed from points
-SERIES_POINTS_MAX = 50_000_000
+SERIES_POINTS_MAX = 20_000_000  # 480 MB
 RANKS = ("0", "mean", "all", "slowest")
 SMALLEST_PIECE = 8  # buckets that even a short attempt gets
 
