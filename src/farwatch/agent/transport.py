@@ -228,6 +228,7 @@ class HttpTransport:
             raise http.client.IncompleteRead(b"", response.length)
         response.close()  # else the kept connection believes that the answer is still being read
         received = {name.lower(): value for name, value in response.getheaders()}
+        response.close()  # `read1` leaves it open at the end of a body of known length, and with it the socket
         if response.will_close:
             self.close()
         return response.status, received, b"".join(parts)
