@@ -112,7 +112,35 @@ function band(pen: Pen, frame: Frame, { x, low, high }: Line, [from, to]: [numbe
     pen.fill();
     start = end;
   }
+  spikes(pen, px, py, { x, low, high }, [from, to], frame.ratio, colour, alpha);
   pen.globalAlpha = 1;
+}
+
+/** A place whose band is far taller than others' is narrow and would be lost at the band's strength: it gets a stroke of its own. */
+function spikes(
+  pen: Pen,
+  px: (x: number) => number,
+  py: (y: number) => number,
+  { x, low, high }: { x: Float64Array; low: Float64Array; high: Float64Array },
+  [from, to]: [number, number],
+  ratio: number,
+  colour: string,
+  alpha: number,
+): void {
+  const heights: number[] = [];
+  for (let k = from; k < to; k++) heights.push(py(low[k]!) - py(high[k]!));
+  const usual = [...heights].filter(Number.isFinite).sort((a, b) => a - b)[heights.length >> 1] ?? 0;
+  const limit = Math.max(5 * usual, 8 * ratio);
+  pen.globalAlpha = Math.min(1, alpha * 3);
+  pen.strokeStyle = colour;
+  pen.lineWidth = ratio;
+  pen.beginPath();
+  heights.forEach((height, k) => {
+    if (!(height > limit)) return;
+    pen.moveTo(px(x[from + k]!), py(low[from + k]!));
+    pen.lineTo(px(x[from + k]!), py(high[from + k]!));
+  });
+  pen.stroke();
 }
 
 function curve(pen: Pen, frame: Frame, drawn: DrawnLine, range: [number, number], strength: number): void {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ChartLineMeta } from '../api/types';
-import { decodeLines, fromPoints, nearest, padded, smooth, withTail, yExtent, type Line } from './lines';
+import { decodeLines, fromPoints, nearest, notIn, padded, smooth, withTail, yExtent, type Line } from './lines';
 
 const meta = (over: Partial<ChartLineMeta> = {}): ChartLineMeta => ({
   run: 'a', name: 'loss', rank: 0, attempt: 1, pale: false, exact: true, approximate: false, start: 0, length: 0,
@@ -57,6 +57,18 @@ describe('withTail', () => {
 
     expect([...line.x]).toEqual([1, 5, 6]);
     expect([...line.high!]).toEqual([2, 6, 7]);
+  });
+});
+
+describe('notIn', () => {
+  const point = (step: number, from: number, to: number) => ({ step, timeMs: 0, value: 1, from, to });
+
+  it('keeps what came after the answer, and of a batch across it the newer steps', () => {
+    const tail = [point(1, 5, 8), point(2, 8, 12), point(3, 8, 12), point(4, 12, 14)];
+
+    expect(notIn(tail, 10, 2).map(({ step }) => step)).toEqual([3, 4]);
+    expect(notIn(tail, 14, 4)).toEqual([]);
+    expect(notIn([point(NaN, 8, 12)], 10, 7)).toHaveLength(1);
   });
 });
 

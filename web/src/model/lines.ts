@@ -13,11 +13,19 @@ export interface Line {
   bad: Float64Array;
 }
 
-/** What came live after the server's answer. Steps, times and values run in parallel. */
-export interface Tail {
-  steps: number[];
-  times: number[];
-  values: number[];
+/** One point that came live; `from` and `to` are the commit numbers of the question and the answer that brought it. */
+export interface LivePoint {
+  step: number;
+  timeMs: number;
+  value: number;
+  from: number;
+  to: number;
+}
+
+/** Live points that an answer made at commit number `seq` does not hold yet. */
+export function notIn(tail: readonly LivePoint[], seq: number, lastStep: number | null): LivePoint[] {
+  // a batch that straddles the answer is partly in it; steps tell which part
+  return tail.filter(({ step, from, to }) => to > seq && (from >= seq || lastStep === null || Number.isNaN(step) || step > lastStep));
 }
 
 export const lineKey = (run: string, name: string, rank = 0): string => `${run}\n${name}\n${rank}`;

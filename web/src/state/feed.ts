@@ -1,7 +1,7 @@
 import { postColumns } from '../api/client';
-import { seqOf, type LiveEvent } from '../api/live';
+import { backoffMs, seqOf, type LiveEvent } from '../api/live';
 import type { ChartMeta, ChartRequest, LineRef } from '../api/types';
-import { decodeLines, lineKey, liveX, withTail, type Line, type Tail } from '../model/lines';
+import { decodeLines, lineKey, liveX, notIn, withTail, type Line, type LivePoint } from '../model/lines';
 import { toNumber } from '../model/numbers';
 import { live } from './live.svelte';
 
@@ -15,13 +15,17 @@ interface Slot {
   users: Set<() => void>;
   buckets: number;
   lines: Line[];
-  tail: Tail;
+  tail: LivePoint[];
   seq: number;
   /** What the lines were asked with; other than now means that they are from before. */
   asked: string;
   pending: string;
-  joined: boolean;
+  /** Commit number since which live points have been heard without a break; null before the first question that named it. */
+  since: number | null;
   error: string | null;
+  failures: number;
+  /** Not before this is a failed slot asked for again. */
+  retryMs: number;
 }
 
 const PER_REQUEST = 20; // above, means come with 8 bits
@@ -74,7 +78,7 @@ export class Feed {
       const slot = this.#slots.get(keys[k]!) ?? this.#make(ref);
       this.#slots.delete(keys[k]!);
       this.#slots.set(keys[k]!, slot); // last used, last dropped
-      if (slot.users.size === 0) slot.joined = false;
+      if (slot.users.size === 0) slot.since = null;
       slot.buckets = Math.max(slot.users.size ? slot.buckets : 0, buckets);
       slot.users.add(notify);
     });
@@ -93,12 +97,12 @@ export class Feed {
     const { x, zoom } = this.#view;
     const tailX: number[] = [];
     const tailY: number[] = [];
-    slot.tail.steps.forEach((step, k) => {
-      const place = liveX(x, step, slot.tail.times[k]!, this.#started(run));
-      if (place === null || !Number.isFinite(place) || (zoom && place > zoom[1])) return;
+    for (const point of slot.tail) {
+      const place = liveX(x, point.step, point.timeMs, this.#started(run));
+      if (place === null || !Number.isFinite(place) || (zoom && place > zoom[1])) continue;
       tailX.push(place);
-      tailY.push(slot.tail.values[k]!);
-    });
+      tailY.push(point.value);
+    }
     return [withTail(first, tailX, tailY), ...pale];
   }
 
@@ -113,7 +117,7 @@ export class Feed {
   }
 
   #make(ref: LineRef): Slot {
-    return { ref, users: new Set(), buckets: 0, lines: [], tail: { steps: [], times: [], values: [] }, seq: -1, asked: '', pending: '', joined: false, error: null };
+    return { ref, users: new Set(), buckets: 0, lines: [], tail: [], seq: -1, asked: '', pending: '', since: null, error: null, failures: 0, retryMs: 0 };
   }
 
   #visible = (): void => this.#schedule();
@@ -133,13 +137,13 @@ export class Feed {
     const hidden = document.visibilityState === 'hidden';
     live.want(this.#owner, { project: null, runs: [], console: [], series: hidden ? [] : used.map(({ ref }) => ({ run: ref.run, name: ref.name })) });
     if (hidden) {
-      for (const slot of used) slot.joined = false;
+      for (const slot of used) slot.since = null;
       return;
     }
     const groups = new Map<string, Slot[]>();
     for (const slot of used) {
       const wanted = signature(this.#view, slot.buckets);
-      if (slot.asked === wanted || slot.pending === wanted) continue;
+      if (slot.asked === wanted || slot.pending === wanted || Date.now() < slot.retryMs) continue;
       slot.pending = wanted;
       groups.set(wanted, [...(groups.get(wanted) ?? []), slot]);
     }
@@ -164,18 +168,22 @@ export class Feed {
         const mine = lines.filter(({ meta }) => meta.run === slot.ref.run && meta.name === slot.ref.name && meta.rank === (slot.ref.rank ?? 0));
         slot.lines = [...mine.filter(({ meta }) => !meta.pale), ...mine.filter(({ meta }) => meta.pale)];
         slot.seq = columns.meta.seq;
-        slot.tail = { steps: [], times: [], values: [] };
+        slot.tail = notIn(slot.tail, slot.seq, slot.lines[0]?.meta.last_step ?? null);
         slot.asked = wanted;
         slot.error = null;
+        slot.failures = 0;
+        slot.retryMs = 0;
         slot.pending = '';
+        if (slot.since !== null && slot.since > slot.seq) this.#again(slot, 500);
       }
     } catch (error) {
       if (wanted !== slots[0]!.pending) return;
       for (const slot of slots) {
         slot.pending = '';
         slot.error = error instanceof Error ? error.message : String(error);
+        slot.retryMs = Date.now() + backoffMs(++slot.failures + 1);
       }
-      setTimeout(() => this.#schedule(), 2000);
+      this.#timer = setTimeout(() => this.#schedule(), Math.max(...slots.map((slot) => slot.retryMs)) - Date.now() + 10);
     }
     for (const notify of new Set(slots.flatMap((slot) => [...slot.users]))) notify();
   }
@@ -191,25 +199,20 @@ export class Feed {
     const to = seqOf(answer.cursor);
     const named = new Set(series);
     for (const slot of this.#slots.values()) {
-      if (!slot.users.size || slot.joined || slot.seq < 0 || !named.has(`${slot.ref.run}\n${slot.ref.name}`)) continue;
-      slot.joined = true;
-      if (from > slot.seq) this.#again(slot, 0); // points may lie between the answer and the first live question
+      if (!slot.users.size || slot.since !== null || !named.has(`${slot.ref.run}\n${slot.ref.name}`)) continue;
+      slot.since = from;
+      if (slot.seq >= 0 && from > slot.seq) this.#again(slot, 0); // points may lie between the answer and the first live question
     }
     for (const points of answer.points) {
       const slot = this.#slots.get(lineKey(points.run, points.name, points.rank));
-      if (!slot?.users.size || slot.seq < 0 || to <= slot.seq) continue;
-      const fresh = from < slot.seq ? newer(slot) : () => true;
-      points.values.forEach((value, k) => {
-        const step = toNumber(points.steps[k]);
-        if (!fresh(step)) return;
-        slot.tail.steps.push(step);
-        slot.tail.times.push(points.times_ms[k]!);
-        slot.tail.values.push(toNumber(value));
-      });
+      if (!slot?.users.size || to <= slot.seq) continue;
+      const fresh = points.values.map((value, k): LivePoint => ({ step: toNumber(points.steps[k]), timeMs: points.times_ms[k]!, value: toNumber(value), from, to }));
+      slot.tail.push(...(slot.seq < 0 ? fresh : notIn(fresh, slot.seq, slot.lines[0]?.meta.last_step ?? null)));
+      if (slot.seq < 0) continue; // the first answer is on its way
       const onAxis = this.#view.x === 'step' || this.#view.x === 'time' || this.#view.x === 'relative';
       if (!slot.lines.length || slot.lines[0]!.meta.attempt < points.attempt) this.#again(slot, 200);
       else if (points.more || !onAxis) this.#again(slot, 1000);
-      else if (slot.tail.steps.length > FOLD) this.#again(slot, 3000);
+      else if (slot.tail.length > FOLD) this.#again(slot, 3000);
       slot.users.forEach((user) => notify.add(user));
     }
     for (const user of notify) user();
@@ -244,10 +247,4 @@ export class Feed {
 
 function signature({ x, zoom }: FeedView, buckets: number): string {
   return `${x} ${zoom?.join() ?? ''} ${buckets}`;
-}
-
-/** Whether a live point came after what the server has already answered. */
-function newer(slot: Slot): (step: number) => boolean {
-  const last = slot.lines[0]?.meta.last_step;
-  return last === null || last === undefined ? () => true : (step) => Number.isNaN(step) || step > last;
 }
