@@ -146,7 +146,8 @@ def test_secrets_in_addresses_are_refused(query: bytes) -> None:
 
 
 def test_harmless_queries_pass() -> None:
-    refuse_secrets(b"q=token&where=x%3D1&tokens=3")
+    for query in (b"q=token&where=x%3D1&tokens=3", b"", b"cursor=abc&name=token%2Floss"):
+        assert refuse_secrets(query) is None  # type: ignore[func-returns-value]
 
 
 def test_json_keeps_what_is_harmless() -> None:
