@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "farwatch"
-LEAF = {"errors", "clock", "settings", "servers", "version"}
+LEAF = {"errors", "clock", "settings", "machine", "servers", "version"}
 WORDS = LEAF | {"wire"}
 ALLOWED: dict[str, set[str]] = {  # package -> what it may import besides itself
     "errors": set(),
     "clock": {"errors"},
     "settings": {"errors", "clock"},
     "version": set(),
-    "servers": {"errors", "clock", "settings", "version"},
+    "machine": set(),
+    "servers": {"errors", "clock", "settings", "machine", "version"},
     "wire": LEAF,
     "sdk": WORDS,
     "agent": WORDS,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from farwatch.errors import DataError
+from farwatch.machine import process_start
 from farwatch.settings import Settings, state_dir
 
 CREDENTIALS = "credentials.json"
@@ -73,18 +74,6 @@ def default_server(folder: Path) -> str | None:
         return named
     addresses = [key for key, value in stored.items() if isinstance(value, dict)]
     return addresses[0] if len(addresses) == 1 else None
-
-
-def process_start(pid: int) -> int | None:
-    """When a process started (field 22 of `/proc/PID/stat`), None if it is gone or the system does not say."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
-        # The name, in parentheses, may itself hold spaces and parentheses.
-        fields = text[text.rindex(b")") + 2 :].split()
-        return None if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def local_server(folder: Path) -> tuple[str, Credential] | None:

@@ -15,9 +15,9 @@ from fake_server import FakeServer
 from written_journals import WrittenJournal
 
 from farwatch.agent.folder import JournalFolder, find_journals
-from farwatch.agent.place import agent_file, boot_id, pid_namespace
+from farwatch.agent.place import agent_file
 from farwatch.agent.reader import Reader, records_of
-from farwatch.servers import process_start
+from farwatch.machine import boot_id, pid_namespace, process_start
 from farwatch.wire.records import Kind
 
 TIMEOUT_S = 20.0

@@ -9,9 +9,9 @@ from test_files import add_file
 from written_journals import WrittenJournal
 
 from farwatch import settings
-from farwatch.agent.place import boot_id, pid_namespace
 from farwatch.agent.sync import clear, journals_at, status, sync
 from farwatch.errors import ContactError, NotFoundError
+from farwatch.machine import boot_id, pid_namespace
 from farwatch.settings import Settings
 
 

@@ -20,7 +20,8 @@ from farwatch.errors import (
     RefusedError,
     UsageError,
 )
-from farwatch.servers import Credential, find_server, process_start
+from farwatch.machine import process_start
+from farwatch.servers import Credential, find_server
 
 
 @pytest.fixture

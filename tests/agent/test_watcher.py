@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from farwatch.agent.place import Alive, Lock, agent_file, boot_id, pid_namespace
+from farwatch.agent.place import Alive, Lock, agent_file
 from farwatch.agent.watcher import NO_GOODBYE, Watched, watch
+from farwatch.machine import boot_id, pid_namespace, process_start
 from farwatch.sdk.place import agent_silence_s
-from farwatch.servers import process_start
 
 
 def sidecar_of(pid: int, **changes: object) -> dict:

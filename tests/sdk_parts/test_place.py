@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from farwatch import settings as settings_module
+from farwatch import machine
 from farwatch.sdk import place
 
 
@@ -81,13 +82,13 @@ def test_nameless_folder_gets_a_name() -> None:
 
 def test_process_start_tells_processes_apart() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
-        mine, its = place.process_start(os.getpid()), place.process_start(child.pid)
+        mine, its = machine.process_start(os.getpid()), machine.process_start(child.pid)
         assert mine is not None and its is not None and its >= mine
         assert place.parent_of(child.pid) == os.getpid()
         child.kill()
 
-    assert place.process_start(child.pid) is None
-    assert place.process_start(2**22 + 5) is None
+    assert machine.process_start(child.pid) is None
+    assert machine.process_start(2**22 + 5) is None
 
 
 def test_name_of_a_process_with_brackets_is_no_trouble(tmp_path: Path) -> None:
@@ -99,9 +100,9 @@ def test_name_of_a_process_with_brackets_is_no_trouble(tmp_path: Path) -> None:
 
 
 def test_machine_has_an_identity() -> None:
-    assert len(place.boot_id() or "") == 36
-    assert place.pid_namespace() == os.stat("/proc/self/ns/pid").st_ino
-    assert place.host_name() == os.uname().nodename
+    assert len(machine.boot_id() or "") == 36
+    assert machine.pid_namespace() == os.stat("/proc/self/ns/pid").st_ino
+    assert machine.host_name() == os.uname().nodename
     assert place.user_name()
 
 
@@ -182,10 +183,9 @@ def test_container_takes_its_agent_with_it_if_its_program_is_ours(
 
 
 def test_silence_of_the_agent_is_measured_by_its_beat(tmp_path: Path) -> None:
-    from farwatch.agent.place import agent_file, agent_key
+    from farwatch.agent.place import agent_file
 
     assert place.agent_silence_s(tmp_path) == math.inf
-    assert place.agent_key() == agent_key()
     beat = agent_file(tmp_path, "beat")
     beat.touch()
     assert place.agent_silence_s(tmp_path) < 5

@@ -18,10 +18,9 @@ from typing import Any, TypeVar
 
 from farwatch.agent.facts import git_facts, hardware_facts, package_facts
 from farwatch.agent.folder import JournalFolder, write_private
-from farwatch.agent.place import boot_id, pid_namespace
 from farwatch.agent.sources import FILE_MAX_BYTES, Source, mask_bytes, notebook_file, read_plain, sources_of
 from farwatch.errors import FarwatchError
-from farwatch.servers import process_start
+from farwatch.machine import boot_id, pid_namespace, process_start
 from farwatch.wire.ids import new_writer_id
 from farwatch.wire.records import Kind, encode_json
 from farwatch.wire.segment import HEADER_SIZE, SIDECAR, SegmentHeader, first_seed, frame, segment_name

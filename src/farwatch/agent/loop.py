@@ -13,7 +13,7 @@ from typing import Any
 from farwatch import settings as settings_module
 from farwatch.agent.folder import JournalFolder, find_journals
 from farwatch.agent.lane import Lane
-from farwatch.agent.place import FOLDER, Alive, Lock, agent_key
+from farwatch.agent.place import Alive, Lock
 from farwatch.agent.retention import trim
 from farwatch.agent.sampler import Sampler
 from farwatch.agent.shipper import Connect
@@ -21,6 +21,7 @@ from farwatch.agent.tracking import Tracked
 from farwatch.agent.transport import HttpTransport, Transport
 from farwatch.clock import Clock, SystemClock
 from farwatch.errors import DataError
+from farwatch.machine import AGENTS, agent_key
 from farwatch.servers import credential_for, find_server
 from farwatch.settings import Settings
 from farwatch.version import VERSION
@@ -143,7 +144,7 @@ class Agent:
         if key == agent_key() or "/" in key:
             return False
         try:
-            beat = os.stat(self._state / FOLDER / f"{key}.beat").st_mtime
+            beat = os.stat(self._state / AGENTS / f"{key}.beat").st_mtime
         except OSError:
             return False
         return self._clock.wall_us() / 1e6 - beat < OTHER_AGENT_S

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from farwatch.agent.folder import write_private
-from farwatch.agent.place import boot_id, pid_namespace
 from farwatch.clock import Clock
-from farwatch.servers import process_start
+from farwatch.machine import boot_id, pid_namespace, process_start
 from farwatch.wire.ids import new_writer_id
 from farwatch.wire.records import Kind, encode_head, encode_json, encode_schema
 from farwatch.wire.segment import HEADER_SIZE, SIDECAR, SegmentHeader, first_seed, frame, segment_name

@@ -8,12 +8,9 @@ that finds it old, or missing, starts a new agent; the lock decides which of two
 
 import contextlib
 import os
-import socket
 from pathlib import Path
 
-from farwatch.wire.segment import WIRE_MAJOR
-
-FOLDER = "agents"
+from farwatch.machine import agent_path
 
 try:
     import fcntl
@@ -21,33 +18,11 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-def boot_id() -> str | None:
-    """What names this boot of the machine; None where the system does not say."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return None
-
-
-def pid_namespace() -> int | None:
-    """The inode of this process's PID namespace; None where there are none."""
-    try:
-        return os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        return None
-
-
-def agent_key() -> str:
-    """Key of the agent for this process: the same in trainer and agent, without asking anybody."""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    return f"{boot_id() or socket.gethostname()}-{pid_namespace() or 0}-{user}-{WIRE_MAJOR}"
-
-
 def agent_file(state: Path, suffix: str) -> Path:
     """One of the agent's files: `lock`, `beat`, `log`. Makes their folder."""
-    folder = state / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / f"{agent_key()}.{suffix}"
+    path = agent_path(state, suffix)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
 
 
 class Lock:

@@ -13,13 +13,13 @@ from typing import Any
 from farwatch.agent.files import FileSender
 from farwatch.agent.folder import SPOOL, JournalFolder, find_journals
 from farwatch.agent.loop import connector
-from farwatch.agent.place import agent_key
 from farwatch.agent.reader import walk
 from farwatch.agent.shipper import Shipment, Shipper
 from farwatch.agent.tracking import Tracked
 from farwatch.agent.transport import HttpTransport, Transport
 from farwatch.clock import Clock, SystemClock
 from farwatch.errors import ContactError, DataError, NotFoundError
+from farwatch.machine import agent_key
 from farwatch.servers import find_server
 from farwatch.settings import Settings
 from farwatch.wire.ids import is_writer_id

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from farwatch.agent.folder import DEATH, JournalFolder
-from farwatch.agent.place import boot_id
 from farwatch.agent.reader import walk
 from farwatch.agent.shipper import Shipment
 from farwatch.agent.watcher import NO_GOODBYE, Watched, is_ours, watch
 from farwatch.errors import DataError
+from farwatch.machine import boot_id
 from farwatch.wire.records import Kind
 from farwatch.wire.segment import HEADER_SIZE, SegmentHeader, segment_name
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from farwatch.agent.place import boot_id, pid_namespace
-from farwatch.servers import process_start
+from farwatch.machine import boot_id, pid_namespace, process_start
 
 try:
     import fcntl

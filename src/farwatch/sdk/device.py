@@ -42,6 +42,20 @@ def on_device(value: Any) -> bool:
     return module.startswith("jax") and hasattr(value, "is_ready")
 
 
+class _Ring:
+    """Pinned memory of one dtype, allocated once: allocating per call would synchronise."""
+
+    def __init__(self, torch: Any, dtype: Any) -> None:
+        self.buffer = torch.empty(RING, dtype=dtype, pin_memory=True)
+        self.free = list(range(RING))
+        self._torch = torch
+
+    def event(self) -> Any:
+        event = self._torch.cuda.Event()
+        event.record()
+        return event
+
+
 class Pending:
     """Calls whose values are under way, oldest first.
 
@@ -50,7 +64,7 @@ class Pending:
 
     def __init__(self) -> None:
         self._calls: deque[tuple[list[Transfer], Callable[[list[float | None]], None]]] = deque()
-        self._rings: dict[Any, "_Ring"] = {}
+        self._rings: dict[Any, _Ring] = {}
         self.lost = 0
 
     def __len__(self) -> int:
@@ -107,20 +121,6 @@ class Pending:
                 self.lost += 1
                 found.append(None)
         write(found)
-
-
-class _Ring:
-    """Pinned memory of one dtype, allocated once: allocating per call would synchronise."""
-
-    def __init__(self, torch: Any, dtype: Any) -> None:
-        self.buffer = torch.empty(RING, dtype=dtype, pin_memory=True)
-        self.free = list(range(RING))
-        self._torch = torch
-
-    def event(self) -> Any:
-        event = self._torch.cuda.Event()
-        event.record()
-        return event
 
 
 class _Copied:

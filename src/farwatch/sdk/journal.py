@@ -112,9 +112,8 @@ class Journal:
         """
         mapping, words, limit, offset, crc, number = self.at
         end = offset + 8 + len(payload)
-        if end > limit:
-            if not (vital and limit and end <= len(mapping)):
-                return self._make_room(payload, vital)
+        if end > limit and not (vital and limit and end <= len(mapping)):
+            return self._make_room(payload, vital)
         if words[offset >> 3]:
             self._repair()
             return self.commit(payload, vital)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from farwatch import machine
 from farwatch.sdk import place
 from farwatch.wire.ids import ALPHABET
 
@@ -279,18 +280,18 @@ def _launcher_key(environ: Mapping[str, str]) -> str:
     pid = os.getppid()
     while pid > 1:
         theirs = _environment_of(pid)
-        above = place.parent_of(pid)
+        above = machine.parent_of(pid)
         if theirs is None or not above or [theirs.get(name) for name in _PER_RANK] != mine:
             break
         pid = above
-    started = place.process_start(pid)
+    started = machine.process_start(pid)
     port = environ.get("MASTER_PORT", "")
-    return f"launcher:{place.boot_id() or place.host_name()}:{place.pid_namespace() or 0}:{pid}:{started or 0}:{port}"
+    return f"launcher:{machine.boot_id() or machine.host_name()}:{machine.pid_namespace() or 0}:{pid}:{started or 0}:{port}"
 
 
 def _own_key() -> str:
     pid = os.getpid()
-    return f"process:{place.boot_id() or place.host_name()}:{pid}:{place.process_start(pid) or 0}"
+    return f"process:{machine.boot_id() or machine.host_name()}:{pid}:{machine.process_start(pid) or 0}"
 
 
 def _environment_of(pid: int) -> dict[str, str] | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from farwatch import settings as settings_module
-from farwatch.wire.segment import WIRE_MAJOR
+from farwatch.machine import agent_path, parent_of, pid_namespace
 
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO of the kernel: the one namespace that is no container
 _LOCAL = "ext2 ext3 ext4 xfs btrfs overlay zfs apfs f2fs bcachefs jfs reiserfs ubifs fuse.fuse-overlayfs"
@@ -35,47 +35,6 @@ _OUTPUT_FOLDER = re.compile(
 
 
 # --- this process and this machine
-
-
-def process_start(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (field 22 of `/proc/PID/stat`); None if it cannot be
-    known."""
-    fields = _stat_fields(pid)
-    return int(fields[19]) if fields is not None else None
-
-
-def parent_of(pid: int) -> int | None:
-    """The parent of a process; None if it cannot be known, 0 if it is outside of this PID namespace."""
-    fields = _stat_fields(pid)
-    return int(fields[1]) if fields is not None else None
-
-
-def _stat_fields(pid: int) -> list[str] | None:
-    """The fields of `/proc/PID/stat` from the third on; the second, the name, may hold spaces and
-    brackets."""
-    text = _read(f"/proc/{pid}/stat")
-    return text.rpartition(")")[2].split() if text is not None else None
-
-
-def boot_id() -> str | None:
-    """The id of this boot of this machine."""
-    text = _read("/proc/sys/kernel/random/boot_id")
-    return text.strip() if text is not None else None
-
-
-def pid_namespace() -> int | None:
-    """The inode of this process's PID namespace: process ids mean something only inside it."""
-    try:
-        return os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        return None
-
-
-def host_name() -> str:
-    """The name of this machine."""
-    if hasattr(os, "uname"):
-        return os.uname().nodename
-    return settings_module.environment().get("COMPUTERNAME", "unknown")
 
 
 def user_name() -> str:
@@ -207,20 +166,13 @@ def agent_dies_with_us(environ: Mapping[str, str] | None = None) -> bool:
     return True
 
 
-def agent_key() -> str:
-    """The name of the agent that serves this process: one per boot, PID namespace, user and wire major. [H
-    6]"""
-    user = os.getuid() if hasattr(os, "getuid") else 0
-    return f"{boot_id() or host_name()}-{pid_namespace() or 0}-{user}-{WIRE_MAJOR}"
-
-
 def agent_silence_s(state_dir: Path) -> float:
     """How long this machine's agent has given no sign of life, seconds; infinite if there is none.
 
     The agent touches `agents/<key>.beat` in the state folder; a lock would be no proof, forks inherit it.
     """
     try:
-        touched = os.stat(state_dir / "agents" / f"{agent_key()}.beat").st_mtime
+        touched = os.stat(agent_path(state_dir, "beat")).st_mtime
     except OSError:
         return math.inf
     return max(0.0, time.time() - touched)

@@ -141,8 +141,11 @@ class Run(Recorder):
     def _save_one(self, path: Path, root: Path) -> list[str]:
         full = path.resolve()
         name = full.relative_to(root).as_posix() if full.is_relative_to(root) else full.name
+        spool = self._writer.spool
+        if spool is None:
+            return []
         try:
-            stored, size = self._writer.spool.keep(full, full.suffix[:16])
+            stored, size = spool.keep(full, full.suffix[:16])
         except OSError as error:
             self._warn(f"save:{name}", f"`{name}` was not kept: {error}")
             return []

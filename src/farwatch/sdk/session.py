@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from farwatch import servers
+from farwatch import machine, servers
 from farwatch import settings as settings_module
 from farwatch.errors import UsageError
 from farwatch.sdk import launch, place, spawn
@@ -336,11 +336,11 @@ def _machine(redact: Any) -> dict[str, Any]:
     pid = os.getpid()
     return {
         "pid": pid,
-        "pid_start": place.process_start(pid),
-        "boot_id": place.boot_id(),
-        "pid_ns": place.pid_namespace(),
+        "pid_start": machine.process_start(pid),
+        "boot_id": machine.boot_id(),
+        "pid_ns": machine.pid_namespace(),
         "uid": os.getuid() if hasattr(os, "getuid") else None,
-        "host": place.host_name(),
+        "host": machine.host_name(settings_module.environment()),
         "user": place.user_name(),
         "executable": sys.executable,
         "cwd": os.getcwd(),

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, Protocol
 
+from farwatch.machine import process_start
 from farwatch.sdk.journal import Journal
 from farwatch.sdk.spool import Spool
 from farwatch.wire.ids import new_writer_id
@@ -30,6 +31,7 @@ class Place(Protocol):
     mode: str
     state_dir: Path
     address: str | None
+    keep_traceback: bool
 
     def mask(self, mapping: dict[str, Any]) -> dict[str, Any]: ...
 
@@ -114,8 +116,6 @@ class Writer:
 
     def sibling(self) -> "Writer":
         """A writer for a fork of this process: same run, a journal of its own."""
-        from farwatch.sdk.place import process_start
-
         if self.root is None:
             return self
         pid = os.getpid()

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from farwatch.errors import DataError
+from farwatch.machine import WIRE_MAJOR as WIRE_MAJOR
 from farwatch.wire.records import Record
 
 MAGIC = b"FWJRNL\x00\x01"  # the last byte is the wire major
-WIRE_MAJOR = 1
 HEADER = struct.Struct("<8s16sQQIIQ")  # magic, writer, segment, first record, seed, 0, capacity
 HEADER_CRC = struct.Struct("<I")
 HEADER_SIZE = 64
