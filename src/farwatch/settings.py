@@ -52,7 +52,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("poll_s", float, 0.05, "how often the agent looks at busy journals, seconds", "agent"),
     Setting("idle_exit_s", float, 60.0, "the agent leaves after so long without a live journal, seconds", "agent"),
     Setting("sample_s", float, 5.0, "time between samples of the machine's metrics, seconds", "agent"),
-    Setting("keep_acknowledged_s", float, 86_400.0, "how long acknowledged journals stay, so that a restored server can ask again, seconds", "agent"),
+    Setting("keep_acknowledged_s", float, 86_400.0, "how long acknowledged journals stay, for a restored server, seconds", "agent"),
     Setting("keep_acknowledged_bytes", int, 4 << 30, "disk that acknowledged journals may take", "agent"),
     Setting("host", str, "127.0.0.1", "address to listen on; off loopback an administrator must exist", "server"),
     Setting("port", int, PORT, "port to listen on; the next free one if taken", "server"),

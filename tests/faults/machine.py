@@ -88,9 +88,8 @@ class Machine:
         extra = [f"--set={name}={value}" for name, value in settings.items()]
         words = ["farwatch.server"] if through == "server" else ["farwatch.cli", "serve"]
         command = [sys.executable, "-m", *words, "--port", str(self.port), "--json", *extra]
-        log = open(self.folder / "server.log", "a", encoding="utf-8")
-        self.server = subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, stderr=log, text=True)
-        log.close()
+        with open(self.folder / "server.log", "a", encoding="utf-8") as log:
+            self.server = subprocess.Popen(command, env=self.environ, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.server.stdout is not None
         line = self.server.stdout.readline()
         assert line, (self.folder / "server.log").read_text()
@@ -114,9 +113,10 @@ class Machine:
         script = self.folder / f"train{len(self._trainers)}.py"
         script.write_text(textwrap.dedent(source))
         command = [sys.executable, str(script), *map(str, args)]
-        log = open(script.with_suffix(".log"), "wb")
-        trainer = subprocess.Popen(command, env={**self.environ, **environ}, stdout=log, stderr=log, cwd=self.folder)
-        log.close()
+        with open(script.with_suffix(".log"), "wb") as log:
+            trainer = subprocess.Popen(
+                command, env={**self.environ, **environ}, stdout=log, stderr=log, cwd=self.folder
+            )
         self._trainers.append(trainer)
         return trainer
 

@@ -83,7 +83,8 @@ def test_a_damaged_chunk_is_named_and_the_rest_is_served(machine: Machine) -> No
     machine.start_server(flush_s=0.5, memtable_points=1000)
     machine.train(
         OFFLINE.replace("offline", "online")
-        + "run.extend('good', [i / 7 for i in range(20_000)])\nrun.extend('bad', [i / 3 for i in range(20_000)])\nrun.wait(30)\nrun.finish()\n"
+        + "run.extend('good', [i / 7 for i in range(20_000)])\n"
+        + "run.extend('bad', [i / 3 for i in range(20_000)])\nrun.wait(30)\nrun.finish()\n"
     ).wait(60)
     machine.kill_server(signal.SIGTERM)
     database = machine.state / "server" / "series.db"
@@ -108,7 +109,8 @@ def test_a_hundred_thousand_names_are_found_at_once(machine: Machine) -> None:
     machine.start_server()
     machine.train(
         OFFLINE.replace("offline", "online")
-        + "for s in range(3): run.log({f'layer{i}/weight': float(i) for i in range(100_000)}, step=s)\nprint(run.wait(60))\nrun.finish()\n"
+        + "for s in range(3): run.log({f'layer{i}/weight': float(i) for i in range(100_000)}, step=s)\n"
+        + "print(run.wait(60))\nrun.finish()\n"
     ).wait(120)
     until(lambda: machine.values("it", "layer99999/weight") == [99999.0] * 3, 60)
 
@@ -124,7 +126,10 @@ def test_a_hundred_thousand_names_are_found_at_once(machine: Machine) -> None:
     assert spent < 1  # the figure itself is in bench/
 
 
-STRANGE = ["ä/ö 中文 🦉", "'; DROP TABLE run; --", "<script>alert(1)</script>", "a\nb\tc\x1b[31m", "x" * 4096, "../../etc/passwd", "%00%2e%2e", "unnamed"]
+STRANGE = [
+    "ä/ö 中文 🦉", "'; DROP TABLE run; --", "<script>alert(1)</script>", "a\nb\tc\x1b[31m", "x" * 4096, "../../etc/passwd",
+    "%00%2e%2e", "unnamed",
+]  # fmt: skip
 
 
 def test_strange_names_and_texts_come_back_as_they_went(machine: Machine) -> None:
@@ -132,8 +137,8 @@ def test_strange_names_and_texts_come_back_as_they_went(machine: Machine) -> Non
     source = f"""
 import farwatch
 names = {STRANGE!r}
-run = farwatch.init(names[0][:60], id="it", name=names[2], notes=names[1], tags=names[:4], config={{f"k{{i}}": name for i, name in enumerate(names)}},
-                    console=False, system=False)
+run = farwatch.init(names[0][:60], id="it", name=names[2], notes=names[1], tags=names[:4], console=False, system=False,
+                    config={{f"k{{i}}": name for i, name in enumerate(names)}})
 run.log({{name: float(i) for i, name in enumerate(names)}}, step=0)
 run.log({{"text/" + name[:100]: name for name in names}}, step=1)
 run.wait(30)

@@ -73,7 +73,10 @@ def test_a_commit_is_readable_at_once_by_another_process(tmp_path: Path) -> None
     journal = make(tmp_path)
     journal.append(b"now")
 
-    script = "import sys; from farwatch.wire import segment; from pathlib import Path; print([r.payload for r in segment.read_journal(Path(sys.argv[1]))])"
+    script = (
+        "import sys; from farwatch.wire import segment; from pathlib import Path\n"
+        "print([r.payload for r in segment.read_journal(Path(sys.argv[1]))])"
+    )
     found = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
     )

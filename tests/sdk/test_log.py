@@ -220,7 +220,8 @@ def test_strange_names_are_kept(program: Program) -> None:
     ended = program(
         START
         + r"""
-run.log({"ä/ö 中文 🦉": 1.0, "'; DROP TABLE runs; --": 2.0, "<script>alert(1)</script>": 3.0, "a\x00b": 4.0, "\ud800": 5.0, "x" * 5000: 6.0})
+run.log({"ä/ö 中文 🦉": 1.0, "'; DROP TABLE runs; --": 2.0, "<script>alert(1)</script>": 3.0, "a\x00b": 4.0})
+run.log({"\ud800": 5.0, "x" * 5000: 6.0})
 run.finish()
 """
     )

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from farwatch import settings as settings_module
 from farwatch import machine
+from farwatch import settings as settings_module
 from farwatch.sdk import place
 
 
@@ -197,8 +197,8 @@ def test_silence_of_the_agent_is_measured_by_its_beat(tmp_path: Path) -> None:
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
-23 22 0:21 / /home rw - nfs4 server:/home rw
-24 23 254:1 / /home/local\\040disk rw - xfs /dev/vdb rw
+23 22 0:21 / /netuser rw - nfs4 server:/netuser rw
+24 23 254:1 / /netuser/local\\040disk rw - xfs /dev/vdb rw
 25 22 0:22 / /dev/shm rw - tmpfs tmpfs rw
 26 22 0:23 / /scratch rw shared:1 master:2 - lustre x rw
 27 22 0:24 / /odd rw - fuse.sshfs x rw
@@ -211,10 +211,10 @@ MOUNTS = """\
     ("path", "kind", "local"),
     [
         ("/data/x", "ext4", True),
-        ("/home/me/x", "nfs4", False),
-        ("/home/local disk/x", "xfs", True),
-        ("/home/local", "nfs4", False),
-        ("/homes/x", "ext4", True),
+        ("/netuser/me/x", "nfs4", False),
+        ("/netuser/local disk/x", "xfs", True),
+        ("/netuser/local", "nfs4", False),
+        ("/netusers/x", "ext4", True),
         ("/dev/shm/x", "tmpfs", True),
         ("/scratch/x", "lustre", False),
         ("/odd", "fuse.sshfs", False),

@@ -185,7 +185,7 @@ class Journal:
         return self.commit(payload, vital)
 
     def _rotate(self, length: int, vital: bool) -> None:
-        mapping, words, limit, offset, crc, number = self.at
+        mapping, _, _, _, crc, number = self.at
         need = wire.HEADER_SIZE + 8 + wire.padded(length) + MARGIN
         size = min(max(FIRST_SEGMENT, 2 * len(mapping)), LAST_SEGMENT)
         while size < need:

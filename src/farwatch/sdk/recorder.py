@@ -1,13 +1,11 @@
 """Logging: what happens inside `run.log`, and in its slower sisters.
 
-The fast path of `log` is a promise (`bench/`): a plain dict of Python numbers costs about 1.5 µs, one record in a
+The fast path of `log` is a promise (`bench/`): a plain dict of Python numbers costs under 2 µs, one record in a
 memory-mapped file. Everything else — nested names, NumPy, tensors, text, images — goes through `_log_slowly`, which
 ends in the same record.
 """
 
 import math
-import mmap
-import os
 import struct
 import time
 from collections.abc import Callable, Mapping
@@ -18,71 +16,14 @@ from zlib import crc32
 from farwatch.errors import UsageError
 from farwatch.sdk import device, values
 from farwatch.sdk.journal import Journal
-from farwatch.wire.records import EXACT_INT, Flag, Kind, encode_extend, encode_json, encode_schema
+from farwatch.sdk.schema import Schema, fork_page
+from farwatch.wire.records import EXACT_INT, Flag, Kind, encode_extend, encode_json
 
 CARE_NS = 10_000_000_000  # how often a call looks after the agent and writes what logging has cost
 EXTEND_POINTS = 32_768  # points per EXTEND record: with steps and times 768 KiB, below the size that spills
-_FORK_PAGE = (
-    18  # MADV_WIPEONFORK: the kernel zeroes the page in a child, also after a fork that Python did not see
-)
-FEW = 16  # up to here a loop checks the types of a call faster than a map does
-METER_EVERY = (
-    16  # one call of so many is timed; two looks at the clock would be a tenth of the cost they measure
-)
+METER_EVERY = 16  # one call of so many is timed; two looks at the clock are a tenth of what they measure
 _SLOW = object()
-_LETTERS = {float: "f", int: "i", bool: "b"}
 _mono = time.monotonic_ns
-
-
-class Schema:
-    """The columns of one tuple of keys: how to pack a call, and the values of the last one.
-
-    `head`: the first 8 bytes of its records (kind, flags, schema) as one number; packing one is cheaper than four. `word`: length of
-    its records, where a commit word has it. `span`: bytes from one record to the next. `home`: the mapping in which
-    its SCHEMA record stands, so that each segment can be read by itself.
-    """
-
-    __slots__ = ("few", "head", "home", "id", "keys", "last", "pack", "span", "types", "word")
-
-    def __init__(self, number: int, keys: tuple[str, ...], types: tuple[type, ...]) -> None:
-        letters = "".join("d" if kind is float else "q" for kind in types)
-        packer = struct.Struct("<Qqq" + letters)
-        self.id = number
-        self.keys = keys
-        self.types = types
-        self.few = len(keys) <= FEW and set(types) == {float}
-        self.pack = packer.pack
-        self.head = Kind.STEP | Flag.TIME_NS << 8 | number << 32
-        self.word = packer.size << 32
-        self.span = packer.size + 8
-        self.home: object = None
-        self.last: tuple[Any, ...] = ()
-
-    def record(self) -> bytes:
-        return encode_schema(self.id, self.keys, "".join(_LETTERS[kind] for kind in self.types))
-
-    def row(self, row: tuple[Any, ...], step: float | int, flags: int, time: int) -> bytes:
-        """The payload of one call, for the paths that need not hurry."""
-        if isinstance(step, float):
-            flags |= Flag.STEP_FLOAT
-            step = struct.unpack("<q", struct.pack("<d", step))[0]
-        return self.pack(Kind.STEP | flags << 8 | self.id << 32, step, time, *row)
-
-
-def fork_page() -> mmap.mmap:
-    """A page whose first byte is 1 in this process and 0 in every fork of it."""
-    page = (
-        mmap.mmap(-1, mmap.PAGESIZE)
-        if os.name == "nt"
-        else mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    )
-    page[0] = 1
-    try:
-        page.madvise(_FORK_PAGE)
-    except (AttributeError, OSError, ValueError):
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: page.__setitem__(0, 0))
-    return page
 
 
 class Recorder:

@@ -10,10 +10,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from farwatch.settings import SETTINGS
+
 # A launcher's words would make the agent's libraries think that they are rank 3 of 8; a preload would run in it.
-_FOREIGN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LD_PRELOAD", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONPATH", "COVERAGE_PROCESS_START")
+_FOREIGN = (
+    "RANK", "LOCAL_RANK", "WORLD_SIZE", "LD_PRELOAD", "PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONWARNINGS", "PYTHONPATH",
+    "COVERAGE_PROCESS_START",
+)  # fmt: skip
 _FOREIGN_PREFIXES = ("TORCHELASTIC_", "OMPI_", "PMI_", "PMIX_", "SLURM_", "FARWATCH_")
-_KEPT = ("FARWATCH_POLL_S", "FARWATCH_IDLE_EXIT_S", "FARWATCH_SAMPLE_S", "FARWATCH_KEEP_ACKNOWLEDGED_S", "FARWATCH_KEEP_ACKNOWLEDGED_BYTES")
+_KEPT = tuple(setting.env for setting in SETTINGS if setting.scope == "agent")
 
 
 def command(state: Path) -> list[str]:
