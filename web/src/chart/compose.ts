@@ -89,3 +89,16 @@ export function readAt({ line }: DrawnLine, x: number, span: number): Reading | 
 export function lastOf({ line }: DrawnLine): number {
   return line.y.length ? toNumber(line.meta.last) : NaN;
 }
+
+/** The x of the point nearest to the cursor, so that every chart reads a place where something was logged. */
+export function snap(lines: readonly DrawnLine[], x: number): number {
+  let best = x;
+  let distance = Infinity;
+  for (const { line } of lines) {
+    const index = line.meta.pale ? -1 : nearest(line.x, x, Infinity);
+    if (index < 0 || Math.abs(line.x[index]! - x) >= distance) continue;
+    best = line.x[index]!;
+    distance = Math.abs(best - x);
+  }
+  return best;
+}

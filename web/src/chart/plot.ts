@@ -1,6 +1,6 @@
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { formatIn } from '../model/units';
+import { axisWords } from '../model/units';
 import { padded, xExtent, yExtent } from '../model/lines';
 import { logTicks, niceTicks, xLabel, xTicks } from '../model/ticks';
 import type { Inks } from '../state/prefs.svelte';
@@ -73,7 +73,7 @@ export class Plot {
               const count = Math.max(2, Math.round(u.bbox.height / uPlot.pxRatio / 52));
               return this.#view.log ? logTicks(10 ** low, 10 ** high, count).map(Math.log10) : niceTicks(low, high, count);
             },
-            values: (_u, splits) => splits.map((split) => formatIn(this.#view.log ? Number((10 ** split).toPrecision(6)) : split, this.#view.unit, 'short')),
+            values: (_u, splits) => axisWords(splits.map((split) => (this.#view.log ? Number((10 ** split).toPrecision(6)) : split)), this.#view.unit),
           },
         ],
         cursor: {

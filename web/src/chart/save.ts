@@ -1,7 +1,7 @@
 import { postColumns } from '../api/client';
 import type { LineRef, SeriesMeta } from '../api/types';
 import { seriesCsv } from '../model/csv';
-import { formatIn } from '../model/units';
+import { axisWords } from '../model/units';
 import { logTicks, niceTicks, xLabel, xTicks } from '../model/ticks';
 import { drawLines, xPosition, yPosition } from './draw';
 import type { Plot } from './plot';
@@ -43,13 +43,15 @@ export function plotSvg(plot: Plot, title: string): string {
   const rows = Math.max(2, Math.floor(frame.height / 36));
   pen.strokeStyle = inks.hairline;
   pen.lineWidth = 1;
-  for (const tick of view.log ? logTicks(frame.yMin, frame.yMax, rows) : niceTicks(frame.yMin, frame.yMax, rows)) {
+  const ticks = view.log ? logTicks(frame.yMin, frame.yMax, rows) : niceTicks(frame.yMin, frame.yMax, rows);
+  const words = axisWords(ticks, view.unit);
+  ticks.forEach((tick, k) => {
     pen.beginPath();
     pen.moveTo(moved.left, y(tick));
     pen.lineTo(moved.left + moved.width, y(tick));
     pen.stroke();
-    pen.text(moved.left - 6, y(tick) + 4, formatIn(tick, view.unit, 'short'), inks.ink2, 11, 'end');
-  }
+    pen.text(moved.left - 6, y(tick) + 4, words[k]!, inks.ink2, 11, 'end');
+  });
   for (const tick of xTicks(view.x, frame.xMin, frame.xMax, Math.max(2, Math.floor(frame.width / 72))))
     pen.text(x(tick), moved.top + moved.height + 16, xLabel(view.x, tick, frame.xMax - frame.xMin), inks.ink2, 11, 'middle');
   drawLines(pen, moved, lines, view.smooth, inks.bad);

@@ -46,12 +46,13 @@ export function formatExact(value: number): string {
 }
 
 /** A number for an axis or a narrow column: 1.2k, 3M. */
-export function formatShort(value: number): string {
+export function formatShort(value: number, digits = 3): string {
   if (!Number.isFinite(value)) return formatNumber(value);
+  if (digits > 6) return formatNumber(value, digits);
   const size = Math.abs(value);
   for (const [limit, unit] of [[1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e4, 'k']] as const)
-    if (size >= limit) return `${formatNumber(value / (limit === 1e4 ? 1e3 : limit), 3)}${unit}`;
-  return formatNumber(value, 3);
+    if (size >= limit) return `${formatNumber(value / (limit === 1e4 ? 1e3 : limit), digits)}${unit}`;
+  return formatNumber(value, digits);
 }
 
 /** How long in one unit, for a narrow column: `42 s`, `19 h`. */
@@ -59,7 +60,7 @@ export function formatAge(ms: number): string {
   return formatDuration(ms).split(' ')[0]!;
 }
 
-export function formatBytes(bytes: number): string {
+export function formatBytes(bytes: number, digits = 3): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   let size = bytes;
   let unit = 0;
@@ -67,7 +68,7 @@ export function formatBytes(bytes: number): string {
     size /= 1000;
     unit += 1;
   }
-  return `${unit === 0 ? size : formatNumber(size, 3)}${THIN}${units[unit]}`;
+  return `${unit === 0 ? size : formatNumber(size, digits)}${THIN}${units[unit]}`;
 }
 
 /** How long: `42 s`, `4:05 min`, `3 h 12 min`, `2 d 4 h`: two units at most. */

@@ -1,10 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { formatIn, shownUnit, systemUnit, withoutUnit } from './units';
+import { axisWords, formatIn, shownUnit, systemUnit, withoutUnit } from './units';
 
 describe('units', () => {
   it('are known for machine metrics', () => {
     expect(['gpu/0/memory_bytes', 'disk/read_bytes_per_s', 'cpu', 'gpu/0/power_w', 'gpu/0/temperature_c', 'threads'].map(systemUnit)).toEqual(['B', 'B/s', '%', 'W', '°C', null]);
     expect(withoutUnit('disk/read_bytes_per_s')).toBe('disk/read');
+  });
+
+  it('are written on an axis with as many digits as tell its places apart', () => {
+    expect(axisWords([0, 500, 12_000], null)).toEqual(['0', '500', '12k']);
+    expect(axisWords([1_795_000_100, 1_795_000_200], null)).toEqual(['1.7950001e9', '1.7950002e9']);
+    expect(axisWords([37.45e6, 37.46e6], 'B').map((text) => text.replace('\u2009', ' '))).toEqual(['37.45 MB', '37.46 MB']);
   });
 
   it('scale bytes and leave other numbers alone', () => {

@@ -22,6 +22,15 @@ export function formatIn(value: number, unit: string | null, form: 'plain' | 'sh
   return form === 'short' ? formatShort(value) : form === 'exact' ? formatExact(value) : formatNumber(value);
 }
 
+/** Words of an axis: as short as they can be while they differ. */
+export function axisWords(places: readonly number[], unit: string | null): string[] {
+  for (let digits = 3; digits < 12; digits++) {
+    const words = places.map((place) => (scaled(unit) ? (place < 0 ? '\u2212' : '') + formatBytes(Math.abs(place), digits) + (unit === 'B/s' ? '/s' : '') : formatShort(place, digits)));
+    if (new Set(words).size === words.length) return words;
+  }
+  return places.map(String);
+}
+
 /** Whether the unit still has to be written beside the title. */
 export function shownUnit(unit: string | null): string | null {
   return scaled(unit) ? null : unit;
