@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from farwatch.store.blobs import FolderBlobs
-from farwatch.testing.store import BlobsContract, sha256
+from farwatch.testing.blobs import BlobsContract, sha256
 
 
 class TestFolderBlobs(BlobsContract):
