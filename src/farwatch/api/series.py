@@ -46,7 +46,7 @@ class Series:
 class SeriesTable:
     """Points of many series, one below the other.
 
-    Columns are arrays of one length n: `run` (run ids, object), `name` (object), `rank`, `attempt` (int64), `step` and
+    Columns are arrays of one length n: `run` (run ids, object), `metric` (object), `rank`, `attempt` (int64), `step` and
     `value` (float64), `time` (int64, ms since the epoch, UTC). Iterating gives a `Series` per run, rank and attempt.
     """
 
@@ -67,7 +67,7 @@ class SeriesTable:
         return self._repeated("run", object)
 
     @property
-    def name(self) -> NDArray[Any]:
+    def metric(self) -> NDArray[Any]:
         return self._repeated("name", object)
 
     @property
@@ -79,10 +79,11 @@ class SeriesTable:
         return self._repeated("attempt", np.int64)
 
     def codes(self, field: str) -> tuple[NDArray[np.int32], list[str]]:
-        """The column `run` or `name` as (n,) int32 codes and the words that they stand for, each once.
+        """The column `run` or `metric` as (n,) int32 codes and the words that they stand for, each once.
 
         Words repeat for thousands of points: this is small, and quick to make.
         """
+        field = "name" if field == "metric" else field
         words = {word: code for code, word in enumerate(dict.fromkeys(line[field] for line in self._lines))}
         codes = np.array([words[line[field]] for line in self._lines], dtype=np.int32)
         return np.repeat(codes, self._lengths), list(words)
@@ -99,7 +100,7 @@ class SeriesTable:
             )  # fmt: skip
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """A frame with the columns run, name, rank, attempt, step, time (UTC) and value."""
+        """A frame with the columns run, metric, rank, attempt, step, time (UTC) and value."""
         import pandas  # optional: whoever asks for a frame has it
 
         def repeated(field: str) -> "pandas.Categorical":
@@ -108,7 +109,7 @@ class SeriesTable:
 
         return pandas.DataFrame(
             {
-                "run": repeated("run"), "name": repeated("name"), "rank": self.rank, "attempt": self.attempt,
+                "run": repeated("run"), "metric": repeated("metric"), "rank": self.rank, "attempt": self.attempt,
                 "step": self.step, "time": pandas.to_datetime(self.time, unit="ms", utc=True), "value": self.value,
             }
         )  # fmt: skip

@@ -1,22 +1,32 @@
 """`farwatch export`: every point, in files that need no Farwatch to be read."""
 
 import csv
+import io
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from farwatch.api import Api, Metric, Run, SeriesTable
 from farwatch.cli.output import _plain, emit_json, say, server_options
 from farwatch.errors import NotFoundError, UsageError
 
 POINTS_PER_QUESTION = 2_000_000
-HEAD = ("run", "name", "rank", "attempt", "step", "time_ms", "value")
+LINES_PER_QUESTION = 1_000
+HEAD = ("run", "name", "metric", "rank", "attempt", "step", "time_ms", "value")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Portion(NamedTuple):
+    """Points of some series of one run."""
+
+    name: str
+    table: SeriesTable
 
 
 @click.command()
@@ -46,23 +56,27 @@ def export(
 ) -> None:
     """Write every point of TARGET: a project, or runs by id or project#number.
 
-    One row per point: run, name, rank, attempt, step, time_ms (UTC), value, exact to the last bit. Parquet needs the
+    One row per point: run (its id), name, metric, rank, attempt, step, time_ms (UTC), value, exact to the last bit. Parquet needs the
     extra `farwatch[parquet]`. With --json, a report goes to stdout when the file is complete (needs --to).
     """
     kind = kind or {".jsonl": "jsonl", ".parquet": "parquet"}.get(to.suffix if to else "", "csv")
     if to is None and (kind == "parquet" or as_json):
         raise UsageError("this needs a file to write to", hint="add: --to points." + kind)
     with Api(server) as api:
-        tables = _tables(api, target, match, where)
+        portions = _portions(api, target, match, where)
         if to is None:
-            count = _write_text(tables, sys.stdout, kind)
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(
+                    errors="backslashreplace", newline=""
+                )  # a name may hold what no encoding can say
+            count = _write_text(portions, sys.stdout, kind)
         else:
             part = to.with_name(to.name + ".part")  # the file is there when it is complete
             if kind == "parquet":
-                count = _write_parquet(tables, part)
+                count = _write_parquet(portions, part)
             else:
-                with open(part, "w", encoding="utf-8", newline="") as file:
-                    count = _write_text(tables, file, kind)
+                with open(part, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+                    count = _write_text(portions, file, kind)
             part.replace(to)
     if as_json:
         emit_json({"file": str(to), "format": kind, "points": count, "bytes": to.stat().st_size if to else 0})
@@ -70,9 +84,7 @@ def export(
         say(f"{count} points" + (f" → {to}" if to else ""))
 
 
-def _tables(
-    api: Api, targets: tuple[str, ...], match: str | None, where: str | None
-) -> Iterator[SeriesTable]:
+def _portions(api: Api, targets: tuple[str, ...], match: str | None, where: str | None) -> Iterator[Portion]:
     projects = {project["name"] for project in api.projects()}
     for target in targets:
         if target in projects:
@@ -84,7 +96,7 @@ def _tables(
         for run in runs:
             for lines in _questions(run, match):
                 meta, arrays = run._contact.columns("/series", {"lines": lines})
-                yield SeriesTable(meta["lines"], arrays)
+                yield Portion(run.name, SeriesTable(meta["lines"], arrays))
 
 
 def _questions(run: Run, match: str | None) -> Iterator[list[dict[str, Any]]]:
@@ -92,10 +104,13 @@ def _questions(run: Run, match: str | None) -> Iterator[list[dict[str, Any]]]:
     lines: list[dict[str, Any]] = []
     points = 0
     for metric in run.metrics(match).values():
-        if lines and (points + metric.count > POINTS_PER_QUESTION or len(lines) >= 1000):
+        wanted = _lines_of(run, metric)
+        if lines and (
+            points + metric.count > POINTS_PER_QUESTION or len(lines) + len(wanted) > LINES_PER_QUESTION
+        ):
             yield lines
             lines, points = [], 0
-        lines += _lines_of(run, metric)
+        lines += wanted
         points += metric.count
     if lines:
         yield lines
@@ -109,19 +124,19 @@ def _lines_of(run: Run, metric: Metric) -> list[dict[str, Any]]:
     ]
 
 
-def _write_text(tables: Iterator[SeriesTable], file: IO[str], kind: str) -> int:
+def _write_text(portions: Iterator[Portion], file: IO[str], kind: str) -> int:
     writer = csv.writer(file, lineterminator="\n")
     if kind == "csv":
         writer.writerow(HEAD)
     count = 0
-    for table in tables:
-        for series in table:
+    for portion in portions:
+        for series in portion.table:
             steps = [_whole(step) for step in series.steps.tolist()]
             values = series.values.tolist()
-            first = (series.run, series.name, series.rank, series.attempt)
+            first = (series.run, portion.name, series.name, series.rank, series.attempt)
             rows = zip(steps, series.times.tolist(), values, strict=True)
             if kind == "csv":
-                shown = (_text(series.run), _text(series.name), series.rank, series.attempt)
+                shown = (*(_text(word) for word in first[:3]), *first[3:])
                 writer.writerows((*shown, step, time, _cell(value)) for step, time, value in rows)
             else:
                 for row in rows:
@@ -146,36 +161,37 @@ def _text(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _write_parquet(tables: Iterator[SeriesTable], path: Path) -> int:
+def _write_parquet(portions: Iterator[Portion], path: Path) -> int:
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
     except ImportError:
         raise UsageError("writing Parquet needs pyarrow", hint="pip install 'farwatch[parquet]'") from None
     text = arrow.dictionary(arrow.int32(), arrow.string())
-    types = (
-        text,
-        text,
-        arrow.int32(),
-        arrow.int32(),
-        arrow.float64(),
-        arrow.timestamp("ms", tz="UTC"),
-        arrow.float64(),
-    )
-    names = ("run", "name", "rank", "attempt", "step", "time", "value")
-    schema = arrow.schema(list(zip(names, types, strict=True)))
+    fields = [
+        ("run", text),
+        ("name", text),
+        ("metric", text),
+        ("rank", arrow.int32()),
+        ("attempt", arrow.int32()),
+        ("step", arrow.float64()),
+        ("time", arrow.timestamp("ms", tz="UTC")),
+        ("value", arrow.float64()),
+    ]
+    repeated = [name for name, _ in fields[:5]]
     count = 0
-    with parquet.ParquetWriter(
-        path, schema, compression="zstd", use_dictionary=["run", "name", "rank", "attempt"]
-    ) as writer:
-        for table in tables:
+    schema = arrow.schema(fields)
+    with parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=repeated) as writer:
+        for portion in portions:
+            table = portion.table
             columns = [
-                _dictionary(arrow, table, "run"),
-                _dictionary(arrow, table, "name"),
+                _dictionary(arrow, *table.codes("run")),
+                _dictionary(arrow, np.zeros(len(table), np.int32), [portion.name]),
+                _dictionary(arrow, *table.codes("metric")),
                 arrow.array(table.rank.astype(np.int32)),
                 arrow.array(table.attempt.astype(np.int32)),
                 arrow.array(table.step),
-                arrow.array(table.time, types[5]),
+                arrow.array(table.time, schema.field("time").type),
                 arrow.array(table.value),
             ]
             writer.write_table(arrow.Table.from_arrays(columns, schema=schema))
@@ -183,6 +199,5 @@ def _write_parquet(tables: Iterator[SeriesTable], path: Path) -> int:
     return count
 
 
-def _dictionary(arrow: Any, table: SeriesTable, field: str) -> Any:
-    codes, words = table.codes(field)
+def _dictionary(arrow: Any, codes: NDArray[np.int32], words: list[str]) -> Any:
     return arrow.DictionaryArray.from_arrays(arrow.array(codes), arrow.array(words, arrow.string()))

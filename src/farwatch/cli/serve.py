@@ -50,7 +50,9 @@ def serve(
         announce(started, as_json=as_json)
         if settings.agent and (state_dir(settings) / "journals").is_dir():
             with contextlib.suppress(OSError):  # a trainer, or `farwatch sync`, does it as well
-                start_agent(state_dir(settings), environment())  # for what was logged before there was a server
+                start_agent(
+                    state_dir(settings), environment()
+                )  # for what was logged before there was a server
         if wanted or (wanted is None and not as_json and sys.stdout.isatty() and _has_desktop()):
             # A browser may take seconds to start, and this is called between requests.
             threading.Thread(target=_open, args=(started.once,), name="farwatch-open", daemon=True).start()
