@@ -227,8 +227,11 @@ def test_file_can_be_deleted_and_the_newest_of_one_path_counts(inside: Inside) -
     process.send()
     assert inside.runs.file(process.run, "a")[2] == 2
 
+    dropped: list[str] = []
+    inside.runs.drop_blob = dropped.append
     inside.runs.delete_file(process.run, "a", "ann")
 
+    assert sorted(dropped) == ["f1" * 32, "f2" * 32]
     assert inside.runs.files(process.run) == {"files": []}
     with pytest.raises(NotFoundError):
         inside.runs.file(process.run, "a")
@@ -255,6 +258,23 @@ def test_capture_becomes_files_under_source(inside: Inside) -> None:
     ]  # fmt: skip
 
 
+def test_blob_that_another_run_has_too_is_kept_until_the_last_one_goes(inside: Inside) -> None:
+    dropped: list[str] = []
+    inside.runs.drop_blob = dropped.append
+    runs = []
+    for _ in range(2):
+        process = inside.started().add(Kind.POINT, {"name": "img", "type": "image", "spool": "i"}, step=0)
+        process.send()
+        inside.runs.spooled(process.id, "i", SHA, 1, None)
+        runs.append(process.run)
+
+    inside.runs.delete_metrics(runs[0], ["img"], "ann")
+    after_first = list(dropped)
+    inside.runs.purge(runs[1])
+
+    assert (after_first, dropped) == ([], [SHA])
+
+
 # --- changing by people
 
 
@@ -273,9 +293,13 @@ def test_people_rename_tag_annotate_and_archive(inside: Inside) -> None:
     assert inside.runs.list(archived=True, where='"b" in tags')["total"] == 1
 
 
+MANY_TAGS = {"tags": {"add": [str(i) for i in range(200)]}}
+
+
 @pytest.mark.parametrize(
-    "patch", [{"name": ""}, {"name": 3}, {"state": "finished"}, {"tags": ["a"]}, {"archived": "yes"}, {"tags": {"add": [str(i) for i in range(200)]}}]
-)  # fmt: skip
+    "patch",
+    [{"name": ""}, {"name": 3}, {"state": "finished"}, {"tags": ["a"]}, {"archived": "yes"}, MANY_TAGS],
+)
 def test_wrong_changes_are_refused_and_change_nothing(inside: Inside, patch: dict) -> None:
     process = inside.started(name="calm")
 

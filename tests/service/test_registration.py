@@ -298,7 +298,8 @@ def test_deleted_run_takes_no_new_attempt_until_it_is_brought_back(inside: Insid
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"writer": "x"}, {"writer": None}, {"run": "a b"}, {"run": ""}, {"run": 3}, {"resume": "perhaps"}, {"rank": -1}, {"rank": "0"}, {"world_size": -3}],
+    [{"writer": "x"}, {"writer": None}, {"run": "a b"}, {"run": ""}, {"run": 3}, {"resume": "perhaps"}, {"rank": -1}, {"rank": "0"},
+     {"world_size": -3}],
 )  # fmt: skip
 def test_sidecar_that_cannot_be_right_is_refused(inside: Inside, wrong: dict) -> None:
     with pytest.raises(UsageError):

@@ -201,7 +201,7 @@ class Activity:
     def dirty(self) -> list[int]:
         """Runs whose numbers are not in the database."""
         with self._lock:
-            return [no for no, live in self._live.items() if live.dirty]
+            return [no for no, live in list(self._live.items()) if live.dirty]
 
     @property
     def unwritten(self) -> bool:
@@ -213,7 +213,7 @@ class Activity:
         with self._lock:
             taken = {
                 no: replace(live, attempt_steps=dict(live.attempt_steps))
-                for no, live in self._live.items()
+                for no, live in list(self._live.items())
                 if live.dirty
             }
             for no in taken:

@@ -103,7 +103,6 @@ class Ingest:
         """
         future: Future[dict[str, Any]] = Future()
         try:
-            self._limits.check_disk()
             piece = self._prepare(writer_id, packed, encoding)
             if isinstance(piece, dict):
                 future.set_result(piece)
@@ -139,6 +138,8 @@ class Ingest:
         run = self._meta.run(row.run_no)
         if run is None or run.purged:
             raise BodyError("the run of this writer was deleted for good")
+        self._limits.check_disk()
+        self._limits.check_project(run.project, self._runs.project_bytes)
         writer, mark, schemas = known
         end = batch.first + batch.count
         if (
@@ -315,6 +316,7 @@ class Ingest:
 
     def _note(self, works: Sequence[_Work]) -> None:
         noted = []
+        by_run: dict[int, list[_Work]] = {}
         for work in works:
             row = self._meta.writer(work.piece.writer.writer_id)
             run = None if row is None else self._meta.run(row.run_no)
@@ -322,12 +324,15 @@ class Ingest:
                 continue
             self._limits.note(work.piece.writer.run, work.piece.incoming.decoded.names)
             noted.append((run, row, work.piece.incoming.decoded, len(work.piece.incoming.packed)))
+            by_run.setdefault(run.no, []).append(work)
         self._activity.note(max(work.ack.seq for work in works), noted)
-        for work, (run, _, _, _) in zip(works, noted, strict=False):
-            if work.effects.all_metrics:
-                self._runs.recount(run.no) if any(
-                    change.deletes for change in work.piece.changes
-                ) else self._activity.touch(run, all_metrics=True)
+        for run_no, mine in by_run.items():
+            if any(change.deletes for work in mine for change in work.piece.changes):
+                self._runs.recount(run_no)
+            elif any(work.effects.all_metrics for work in mine):
+                known = self._meta.run(run_no)
+                if known is not None:
+                    self._activity.touch(known, all_metrics=True)
 
     # --- after a crash
 

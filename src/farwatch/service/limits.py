@@ -3,7 +3,7 @@
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from farwatch.settings import Settings
 from farwatch.store.base import Store
 
 DISK_US = 1_000_000  # the disk is looked at once a second
+PROJECT_US = 5_000_000
 RUNS_KEPT = 1_000
 MINUTE_US = 60_000_000
 
@@ -38,7 +39,8 @@ class Limits:
         self._lock = threading.Lock()
         self._looked_us = -DISK_US
         self._free_percent = 100.0
-        self.folder: Path | None = Path(settings.data) if settings.data else None
+        self._projects: dict[str, tuple[int, int]] = {}  # project -> (when it was measured, its bytes)
+        self.folder: Path | None = Path(settings.data) if settings.data else getattr(store, "folder", None)
 
     def check_disk(self) -> None:
         """Raises `DiskFullError` while less than `disk_stop_percent` of the disk is free."""
@@ -55,6 +57,23 @@ class Limits:
                 f"the server's disk has {self._free_percent:.1f} % left and takes nothing",
                 hint="free space on the server; journals wait on their machines",
                 retry_after_s=30.0,
+            )
+
+    def check_project(self, project: str, measure: Callable[[str], int]) -> None:
+        """Raises `DiskFullError` for a project that takes more disk than it may."""
+        limit = self._settings.project_max_bytes
+        if not limit:
+            return
+        now_us = self._clock.mono_us()
+        when, size = self._projects.get(project, (-PROJECT_US, 0))
+        if now_us - when >= PROJECT_US:
+            size = measure(project)
+            self._projects[project] = (now_us, size)
+        if size >= limit:
+            raise DiskFullError(
+                f"the project `{project}` has {size:,} of {limit:,} bytes and takes nothing more",
+                hint="delete runs, or raise `project_max_bytes`; journals wait on their machines",
+                retry_after_s=60.0,
             )
 
     def check_names(self, run: str, names: Iterable[str]) -> None:

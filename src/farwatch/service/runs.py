@@ -24,13 +24,16 @@ class Runs(RunViews):
     """All runs of a server.
 
     *Threads*: any. *Errors*: a run that does not exist, or was deleted for good, is a `NotFoundError`. *Cost*: rows come from memory; what
-    reads the database is said where it is. `on_change` is called with a run's id after its row has changed for any reason but points; it
-    must not wait.
+    reads the database is said where it is.
+
+    `on_change` is called with a run's id after its row has changed for any reason but points, and must not wait. `drop_blob` is called
+    with the hash of a file that no run has any more.
     """
 
     def __init__(self, meta: Meta, store: Store, settings: Settings, clock: Clock) -> None:
         super().__init__(meta, store, settings, clock)
         self.on_change: Callable[[str], None] = lambda run_id: None
+        self.drop_blob: Callable[[str], None] = lambda sha256: None
         self._registrar = Registrar(meta, store, self.activity, clock)
         self._flushing = threading.Lock()
         self._flushed_us = clock.mono_us()
@@ -150,7 +153,7 @@ class Runs(RunViews):
             raise UsageError("no metric was named")
         self.store.delete(run.id, listed)
 
-        def change(writes: Writes) -> None:
+        def change(writes: Writes) -> list[str]:
             forget_metrics(writes, run.no, listed)
             detail = writes.detail(run.no)
             writes.put_detail(
@@ -161,8 +164,9 @@ class Runs(RunViews):
             writes.add_audit(
                 self.clock.wall_us() // 1000, actor, "delete metrics", run.id, {"names": listed[:100]}
             )
+            return writes.release_blobs(run.no)
 
-        self.meta.write(change)
+        self._drop_blobs(self.meta.write(change))
         self.recount(run.no)
         self.on_change(run.id)
 
@@ -170,12 +174,17 @@ class Runs(RunViews):
         """Forget a file of a run."""
         run = self._find(run_id)
 
-        def change(writes: Writes) -> int:
+        def change(writes: Writes) -> list[str]:
+            if not writes.delete_files(run.no, [clean_path(path) or path]):
+                raise NotFoundError(f"no file: `{path[:300]}`")
             writes.add_audit(self.clock.wall_us() // 1000, actor, "delete file", run.id, {"path": path})
-            return writes.delete_files(run.no, [clean_path(path) or path])
+            return writes.release_blobs(run.no)
 
-        if not self.meta.write(change):
-            raise NotFoundError(f"no file: `{path[:300]}`")
+        self._drop_blobs(self.meta.write(change))
+
+    def _drop_blobs(self, hashes: Iterable[str]) -> None:
+        for sha256 in hashes:
+            self.drop_blob(sha256)
 
     def pin_main_metric(self, project: str, name: str | None) -> None:
         """Choose the main metric of a project's runs; None lets the rule choose."""
@@ -282,14 +291,15 @@ class Runs(RunViews):
         run = self._find(run_id)
         self.store.delete(run.id)
 
-        def change(writes: Writes) -> None:
+        def change(writes: Writes) -> list[str]:
             row = writes.run(run.no)
             assert row is not None
-            writes.purge_run(run.no)
+            unused = writes.purge_run(run.no)
             writes.put_run(replace(row, purged=True, points=0, bytes=0, notes="", tags=[], main_last=None))
             writes.add_audit(self.clock.wall_us() // 1000, "", "purge", run.id)
+            return unused
 
-        self.meta.write(change)
+        self._drop_blobs(self.meta.write(change))
         self.activity.forget(run.no)
         self.summaries.forget(run.no)
         self.on_change(run.id)

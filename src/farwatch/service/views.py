@@ -216,6 +216,10 @@ class RunViews:
                 )  # fmt: skip
         return {"projects": sorted(listed, key=lambda one: -one["modified_ms"])}
 
+    def project_bytes(self, project: str) -> int:
+        """Bytes that the runs of a project were sent in."""
+        return sum(self.activity.overlay(run).bytes for run in self.meta.runs_of(project) if not run.purged)
+
     def columns(self, project: str) -> dict[str, Any]:
         """What can be a column of a project's table. Reads all configs of the project once."""
         return self._table.columns(project)

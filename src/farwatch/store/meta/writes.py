@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, delete, exists, func, insert, not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError, StatementError
 
 from farwatch.store.meta import tables
 from farwatch.store.meta.reads import Reads
@@ -50,14 +51,19 @@ class Writes(Reads):
 
     @contextmanager
     def attempt_alone(self) -> Iterator[None]:
-        """Undo what is done inside if it raises, and let the rest of the change stand."""
+        """Undo what is done inside if it raises, and let the rest of the change stand.
+
+        What the database does not take because of its contents is a `ValueError`; that it cannot be written now is not.
+        """
         before = self._pending.fork()
         try:
             with self._connection.begin_nested():
                 yield
-        except BaseException:
+        except BaseException as error:
             for field in dataclasses.fields(before):
                 setattr(self._pending, field.name, getattr(before, field.name))
+            if isinstance(error, StatementError) and not isinstance(error, OperationalError):
+                raise ValueError(str(error)) from error
             raise
 
     # --- runs
@@ -232,13 +238,35 @@ class Writes(Reads):
             delete(table).where(table.c.run_no == run_no, table.c.path.in_(paths))
         ).rowcount
 
-    def purge_run(self, run_no: int) -> None:
-        """Forget everything of a run but that it was."""
+    def release_blobs(self, run_no: int) -> list[str]:
+        """Forget files of a run that nothing names any more; returns the hashes that no run has now."""
+        spool, media, file = tables.spool, tables.media, tables.file
+        in_media = exists().where(
+            media.c.run_no == run_no, media.c.writer_no == spool.c.writer_no, media.c.spool == spool.c.name
+        )
+        in_file = exists().where(
+            file.c.run_no == run_no, file.c.writer_no == spool.c.writer_no, file.c.spool == spool.c.name
+        )
+        unnamed = and_(spool.c.run_no == run_no, spool.c.wanted.is_(True), not_(in_media), not_(in_file))
+        gone = (
+            self._connection.execute(delete(spool).where(unnamed).returning(spool.c.sha256)).scalars().all()
+        )
+        return sorted({sha256 for sha256 in gone if sha256 is not None and not self.blob_used(sha256)})
+
+    def purge_run(self, run_no: int) -> list[str]:
+        """Forget everything of a run but that it was; returns the hashes of files that no run has now."""
+        spool = tables.spool
+        held = (
+            self._connection.execute(select(spool.c.sha256).where(spool.c.run_no == run_no).distinct())
+            .scalars()
+            .all()
+        )
         for table in (
             tables.detail, tables.summary, tables.media, tables.console, tables.file, tables.spool, tables.gap, tables.event, tables.attempt
         ):  # fmt: skip
             self._connection.execute(delete(table).where(table.c.run_no == run_no))
         self._pending.details[run_no] = DetailRow(run_no, {}, {}, [], {}, [], "", None)
+        return [sha256 for sha256 in held if sha256 is not None and not self.blob_used(sha256)]
 
     # --- the rest
 
