@@ -1,5 +1,6 @@
 """A server from start to stop: its file, its port, and what survives."""
 
+import http.client
 import json
 import os
 import signal
@@ -137,3 +138,16 @@ def test_an_interrupt_ends_the_server_quietly(own_server: Running) -> None:
 
     assert own_server.process.wait(LIMIT_S) == 0
     assert "Traceback" not in own_server.log
+
+
+def test_short_answers_on_a_kept_connection_wait_for_no_acknowledgement(server: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT_S)
+    spent = []
+    for _ in range(20):
+        began = time.monotonic()
+        connection.request("GET", "/api/v1/info")
+        assert connection.getresponse().read()
+        spent.append(time.monotonic() - began)
+    connection.close()
+
+    assert sorted(spent)[5] < 0.03  # a delayed acknowledgement takes 0.04 s, every time

@@ -19,7 +19,8 @@ def bind(host: str, port: int) -> tuple[socket.socket, str | None]:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     taken: str | None = None
     for candidate in [port] if port == 0 else range(port, min(port + TRIES, 65536)):
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol named, asyncio turns Nagle off; else every short answer waits 40 ms for an acknowledgement.
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((host, candidate))
