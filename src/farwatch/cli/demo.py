@@ -17,6 +17,7 @@ from farwatch.clock import Clock, SystemClock
 from farwatch.errors import ContactError, FarwatchError, UsageError
 from farwatch.servers import local_server
 from farwatch.settings import Settings, environment, load, state_dir
+from farwatch.wire.states import FINAL
 
 START_S = 60.0
 STOP_S = 15.0
@@ -67,6 +68,7 @@ def demo(
             emit(f"{link}")
             say(f"three runs are training; everything is in {folder}")
         show.train(epochs, epoch_s)
+        show.settle()
         say("the training has ended" + ("" if leave else "; the page stays until you press Ctrl-C"))
         if not leave:
             show.wait_for_server()
@@ -160,6 +162,17 @@ class Show:
             if process.returncode:
                 tail = (self.folder / f"{name}.log").read_text(errors="replace").strip()[-2000:]
                 raise FarwatchError(f"the run `{name}` failed:\n{tail}")
+
+    def settle(self) -> None:
+        """Wait until everything that was logged is on the server; not longer than it may reasonably take."""
+        deadline = self._clock.mono_us() + int(START_S * 1e6)
+        with self._api() as api:
+            while self._clock.mono_us() < deadline:
+                runs = api.runs("digits")
+                if len(runs) >= len(RUNS) and all(run.state in FINAL for run in runs):
+                    return
+                self._clock.sleep(0.2)
+        say("not everything has arrived yet; it is kept, see: farwatch status")
 
     def wait_for_server(self) -> None:
         """Keep the page alive until the server ends or a person interrupts."""
