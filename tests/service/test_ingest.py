@@ -365,3 +365,30 @@ def test_full_queue_answers_busy(
     )
     inside.close()
     assert isinstance(inside.ingest, Ingest)
+
+
+def test_project_that_is_full_makes_journals_wait(inside: Inside) -> None:
+    with_settings(inside, project_max_bytes=100)
+    process = inside.started().log({"a": 1.0})
+    process.send()
+    inside.clock.advance(10)
+    process.log({"a": 2.0})
+
+    with pytest.raises(DiskFullError):
+        process.send()
+
+
+def test_change_that_the_database_does_not_take_costs_only_itself(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A check that we lack must not stop a server that others use."""
+    monkeypatch.setattr("farwatch.service.changes.text", lambda value, longest: value)
+    process = inside.started().patch(name={"not": "a text"}).log({"a": 1.0})
+    other = inside.started().patch(notes="fine")
+
+    process.send()
+    other.send()
+
+    assert values(inside, process.run, "a") == [1]
+    assert inside.runs.row(other.run)["notes"] == "fine"
+    assert "not understood" in caplog.text

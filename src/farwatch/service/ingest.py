@@ -80,7 +80,7 @@ class Ingest:
         self._settings = settings
         self._clock = clock
         self._activity: Activity = runs.activity
-        self._limits = Limits(store, settings, clock)
+        self._limits = Limits(store, runs.names, settings, clock)
         self._queue: queue.SimpleQueue[_Piece | None] = queue.SimpleQueue()
         self._queued = 0
         self._closed = False

@@ -199,6 +199,7 @@ class Runs(RunViews):
         """Make a run's summary and number of points again, after metrics were deleted."""
         run = self.meta.run(run_no)
         if run is not None:
+            self.names.forget(run.id)
             self.activity.touch(run, all_metrics=True)
             self.activity.live(run).points = sum(info.count for info in self.store.series(run.id))
 
@@ -302,6 +303,7 @@ class Runs(RunViews):
         self._drop_blobs(self.meta.write(change))
         self.activity.forget(run.no)
         self.summaries.forget(run.no)
+        self.names.forget(run.id)
         self.on_change(run.id)
 
     # --- the table; last, because its name hides the type

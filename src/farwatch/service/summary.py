@@ -202,6 +202,11 @@ class Summaries:
         with self._meta.read() as reads:
             return {row.attempt: row.from_step for row in reads.attempts(run.no) if row.from_step is not None}
 
+    def numbers(self, infos: list[SeriesInfo], rewinds: Mapping[int, float]) -> NDArray[np.float64] | None:
+        """The numbers of one metric, columns as in `STATS`, over the visible history of rank 0; None if rank 0 has none."""
+        own = [info for info in infos if info.key.rank == 0]
+        return self._numbers(own, rewinds) if own else None
+
     def _numbers(self, attempts: list[SeriesInfo], rewinds: Mapping[int, float]) -> NDArray[np.float64]:
         if len(attempts) == 1 and not rewinds:
             return _whole(attempts[0])

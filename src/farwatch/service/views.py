@@ -2,16 +2,21 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
 
 from farwatch.clock import Clock
 from farwatch.errors import NotFoundError
 from farwatch.service.activity import Activity
 from farwatch.service.history import visible_intervals
+from farwatch.service.names import Names
 from farwatch.service.regex import search
-from farwatch.service.summary import RULES, Rule, Summaries, Summary, main_metric, rule_of
+from farwatch.service.summary import STATS, Rule, Summaries, main_metric, rule_of
 from farwatch.service.table import RunTable, plain
 from farwatch.settings import Settings
 from farwatch.store.base import SeriesInfo, SeriesKey, Store
@@ -22,6 +27,7 @@ from farwatch.wire.states import State
 REF_NUMBER = re.compile(r"(.+)#(\d{1,9})", re.DOTALL)
 CANDIDATES_MAX = 10
 LISTED_MAX = 10_000
+GROUPS_MAX = 1_000
 
 
 class RunViews:
@@ -34,6 +40,7 @@ class RunViews:
         self.clock = clock
         self.activity = Activity(meta, clock)
         self.summaries = Summaries(meta, store, self.activity)
+        self.names = Names(store)
         self.base_url: str = settings.url
         self._table = RunTable(meta, self.activity, self.summaries, settings, clock, self.describe)
         with meta.read() as reads:
@@ -227,24 +234,26 @@ class RunViews:
     def metrics(
         self, run_id: str, match: str | None = None, limit: int = 1_000, offset: int = 0
     ) -> dict[str, Any]:
-        """The metrics of a run by name; `match`: a regular expression that a name must contain. Costs a look at every series."""
+        """The metrics of a run in order of their names, `limit` from the `offset`-th on.
+
+        `match`: a regular expression that a name must contain. `groups`: how many of all that fit stand under each prefix; under its
+        first part only, where there are very many.
+        """
         run = self._find(run_id)
+        names = self.names.listed(run.id)
+        if match:
+            names = search(match, names, self.settings.regex_s)
+        page = names[max(offset, 0) : max(offset, 0) + max(0, min(limit, LISTED_MAX))]
         by_name: dict[str, list[SeriesInfo]] = {}
-        for info in self.store.series(run.id):
+        for info in self.store.series(run.id, page) if page else ():
             by_name.setdefault(info.key.name, []).append(info)
-        names = sorted(search(match, by_name, self.settings.regex_s) if match else by_name)
-        groups: dict[str, int] = {}
-        for name in names:
-            prefix = name.rpartition("/")[0]
-            groups[prefix] = groups.get(prefix, 0) + 1
         definitions = self.meta.detail(run.no).definitions
-        summary = self.summaries.get(run)
+        rewinds = self.rewinds(run.id)
         shown = [
-            _metric(name, by_name[name], summary, rule_of(name, definitions))
-            for name in names[offset : offset + min(limit, LISTED_MAX)]
+            _metric(name, infos, self.summaries.numbers(infos, rewinds), rule_of(name, definitions))
+            for name, infos in sorted(by_name.items())
         ]
-        listed = [{"prefix": prefix, "count": count} for prefix, count in sorted(groups.items())]
-        return {"metrics": shown, "total": len(names), "groups": listed}
+        return {"metrics": shown, "total": len(names), "groups": _groups(names)}
 
     def console(
         self,
@@ -314,17 +323,35 @@ class RunViews:
         return found[0].sha256, found[0].media_type or found[0].blob_type, found[0].blob_size
 
 
-def _metric(name: str, infos: list[SeriesInfo], summary: Summary, rule: Rule) -> dict[str, Any]:
+def _groups(names: list[str]) -> list[dict[str, Any]]:
+    """How many names stand under each prefix."""
+    groups = Counter(name.rpartition("/")[0] for name in names)
+    if len(groups) > GROUPS_MAX:
+        groups = Counter(name.partition("/")[0] if "/" in name else "" for name in names)
+    return [{"prefix": prefix, "count": count} for prefix, count in sorted(groups.most_common(GROUPS_MAX))]
+
+
+def _metric(
+    name: str, infos: list[SeriesInfo], numbers: NDArray[np.float64] | None, rule: Rule
+) -> dict[str, Any]:
     newest = infos[-1]
-    row = {stat: summary.get(name, stat) for stat in (*RULES, "last_step", "min_step", "max_step")}
-    if row["last"] is None:  # a system metric, or one that only other ranks log
-        row = {stat: getattr(newest, stat) for stat in row}
+    if numbers is None:  # a metric that only other ranks log
+        shown = {stat: getattr(newest, stat) for stat in STATS[:7]}
+    else:
+        shown = dict(zip(STATS[:7], map(float, numbers), strict=False))
     return {
-        "name": name, "kind": newest.kind, "count": sum(info.count for info in infos), "nonfinite": sum(info.nonfinite for info in infos),
-        **{stat: plain(value) for stat, value in row.items()},
-        "ranks": sorted({info.key.rank for info in infos}), "attempts": sorted({info.key.attempt for info in infos}),
-        "x": rule.x, "summary": rule.summary, "goal": rule.goal, "unit": rule.unit,
-    }  # fmt: skip
+        "name": name,
+        "kind": newest.kind,
+        "count": sum(info.count for info in infos),
+        "nonfinite": sum(info.nonfinite for info in infos),
+        **{stat: plain(value) for stat, value in shown.items()},
+        "ranks": sorted({info.key.rank for info in infos}),
+        "attempts": sorted({info.key.attempt for info in infos}),
+        "x": rule.x,
+        "summary": rule.summary,
+        "goal": rule.goal,
+        "unit": rule.unit,
+    }
 
 
 def _media_item(row: Any) -> dict[str, Any]:
