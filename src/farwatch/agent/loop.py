@@ -34,6 +34,7 @@ UNSENT_STAY_US = 24 * 3_600_000_000  # for a server that was named, or has answe
 NO_SERVER_STAY = 10  # times `idle_exit_s`, where no server has ever been seen
 OTHER_AGENT_S = 15.0
 CAPTURE_S = 30.0
+FRESH_US = 60_000_000  # so young, the files of a program that has ended are still those that it ran with
 
 
 class Agent:
@@ -158,8 +159,15 @@ class Agent:
             lane = self._lane_of(folder)
             lane.shipper.add(tracked.shipment)
             lane.hurry()
-        if tracked.watched.alive and folder.role == "trainer":
+        if folder.role == "trainer" and (tracked.watched.alive or self._just_ended(tracked)):
             self._capture(tracked)
+
+    def _just_ended(self, tracked: Tracked) -> bool:
+        """Whether its process came and went before anybody looked: a short program is captured as well."""
+        started_ms = tracked.folder.sidecar.get("started_ms")
+        if tracked.watched.alive is not False or not isinstance(started_ms, int):
+            return False
+        return 0 <= self._clock.wall_us() - started_ms * 1000 < FRESH_US
 
     def _lane_of(self, folder: JournalFolder) -> Lane:
         told = folder.sidecar
