@@ -1,5 +1,6 @@
 """`farwatch demo`: a server of its own, and three runs of a real model on real data."""
 
+import contextlib
 import importlib.util
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from farwatch.settings import Settings, environment, load, state_dir
 from farwatch.wire.states import FINAL
 
 START_S = 60.0
-STOP_S = 15.0
+STOP_TRIES = 15
 # Too careful, right, and far too bold: the last one diverges to NaN after a few epochs.
 RUNS = (("careful", "0.02"), ("steady", "0.2"), ("too-bold", "80"))
 
@@ -204,15 +205,19 @@ def _settings_of(folder: Path) -> Settings:
 
 
 def _end(processes: Sequence[subprocess.Popen[bytes]], by: signal.Signals) -> None:
-    for process in processes:
-        if process.poll() is None:
+    """Ask processes to end, again every second: scikit-learn swallows an interrupt that meets it at work."""
+    left = list(processes)
+    for _ in range(STOP_TRIES):
+        left = [process for process in left if process.poll() is None]
+        if not left:
+            return
+        for process in left:
             process.send_signal(by)
-    for process in processes:
-        try:
-            process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            left[0].wait(1)
+    for process in left:
+        process.kill()
+        process.wait()
 
 
 @contextmanager
