@@ -93,6 +93,7 @@ def test_from_step_goes_back_and_hides_what_lies_beyond(inside: Inside) -> None:
     for i in range(10):
         first.log({"loss": float(i), "val": float(i)})
     first.goodbye().send()
+    assert inside.runs.detail("mine")["summary"] == {"loss": 9, "val": 9}
     inside.clock.advance(10)
 
     second = inside.started(run="mine", from_step=4)

@@ -256,3 +256,24 @@ def test_hundred_runs_with_three_hundred_metrics_are_small_and_fast(inside: Insi
     assert len(found["columns"]) == 300
     assert spent < 50
     assert len(body) < 300_000
+
+
+def test_summary_of_a_run_with_very_many_metrics_is_written_less_often_but_in_the_end(inside: Inside) -> None:
+    def stored() -> float:
+        with inside.meta.read() as reads:
+            found = list(reads.summaries([inside.meta.run_by_id(process.run).no]))  # type: ignore[union-attr]
+        return float(np.frombuffer(found[0][2]).reshape(-1, len(STATS))[0, 0]) if found else -1.0
+
+    process = inside.started()
+    written = []
+    for value in range(4):
+        process.log({f"layer{i}/norm": float(value) for i in range(20_000)}).send()
+        inside.clock.advance(6)
+        inside.liveness.tick()
+        written.append(stored())
+    process.goodbye().send()
+    inside.clock.advance(6)
+    inside.liveness.tick()
+
+    assert written == [0, 0, 2, 2]
+    assert stored() == 3

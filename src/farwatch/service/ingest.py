@@ -341,6 +341,7 @@ class Ingest:
         replay = getattr(self._store, "replay", None)
         if replay is None:
             return
+        stale: set[int] = set()
         for seq, writer, decoded in replay(self._activity.applied_seq):
             row = self._meta.writer(writer.writer_id)
             run = None if row is None else self._meta.run(row.run_no)
@@ -358,6 +359,9 @@ class Ingest:
                 self._meta.write(lambda writes, piece=piece: self._apply_one(writes, piece), durable=False)  # type: ignore[misc]
             fresh = self._meta.writer(writer.writer_id) or row
             self._activity.note(seq, [(self._meta.run(run.no) or run, fresh, decoded, 0)])
+            if run.no not in stale:
+                stale.add(run.no)
+                self._activity.touch(run, all_metrics=True)
 
     def make_durable(self, seq: int) -> None:
         """The store's guard: all changes up to commit `seq` are in the meta database and survive a power cut when this returns.

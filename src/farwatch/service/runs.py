@@ -16,8 +16,10 @@ from farwatch.service.views import RunViews
 from farwatch.settings import Settings
 from farwatch.store.base import Store, Writer
 from farwatch.store.meta import Meta, RunRow, WriterRow, Writes
+from farwatch.wire.states import State
 
 FLUSH_US = 5_000_000  # live numbers are written at most this often
+NAME_US = 500  # and the summary of a run after as much time per metric: 50 s for 100,000
 
 
 class Runs(RunViews):
@@ -37,7 +39,15 @@ class Runs(RunViews):
         self._registrar = Registrar(meta, store, self.activity, clock)
         self._flushing = threading.Lock()
         self._flushed_us = clock.mono_us()
-        self._written: dict[int, int] = {}  # run -> version of its summary in the database
+        self._written: dict[
+            int, tuple[int, int]
+        ] = {}  # run -> version of its summary in the database, and when it was written
+        self._deferred: set[int] = set()  # runs whose summary in the database is older than their points
+        for run in meta.runs_of(None):
+            if not (run.final or run.purged or run.state == State.LOST):
+                self.activity.touch(
+                    run, all_metrics=True
+                )  # its summary may not have been written before a crash
 
     # --- writers
 
@@ -52,6 +62,11 @@ class Runs(RunViews):
         row = self._registrar.register(told, actor)
         self.store.register(Writer(row.id, row.run, row.rank, row.attempt, row.wall_us, row.step_base))
         if fresh:
+            run = self.meta.run(row.run_no)
+            if run is not None and row.attempt > 1 and row.role in states.DECIDING:
+                self.activity.touch(
+                    run, all_metrics=True
+                )  # what is visible of earlier attempts may have changed
             self.on_change(row.run)
         return self._status(row)
 
@@ -240,18 +255,21 @@ class Runs(RunViews):
     # --- keeping
 
     def flush(self, *, durable: bool = False, all_runs: bool = True) -> None:
-        """Write numbers that are only in memory. `all_runs=False`: only if some seconds have passed since the last time."""
-        if not all_runs and self.clock.mono_us() - self._flushed_us < FLUSH_US:
+        """Write numbers that are only in memory. `all_runs=False`: only if some seconds have passed since the last time, and
+        of runs with very many metrics less often.
+        """
+        now_us = self.clock.mono_us()
+        if not all_runs and now_us - self._flushed_us < FLUSH_US:
             return
         with self._flushing:
-            self._flushed_us = self.clock.mono_us()
-            if not self.activity.unwritten and not durable:
+            self._flushed_us = now_us
+            if not (self.activity.unwritten or durable or self._deferred):
                 return
             snapshot = self.activity.take()
+            behind = self._deferred | snapshot.runs.keys()
+            known = [run for no in behind if (run := self.meta.run(no)) is not None and not run.purged]
+            rows = [run for run in known if all_runs or durable or self._is_due(run, now_us)]
             try:
-                rows = [
-                    run for no in snapshot.runs if (run := self.meta.run(no)) is not None and not run.purged
-                ]
                 summaries = self.summaries.get_many(rows)
                 mains = {run.no: self.main_metric(run) for run in rows}
 
@@ -264,7 +282,17 @@ class Runs(RunViews):
             except BaseException:
                 self.activity.put_back(snapshot)
                 raise
-            self._written.update({run.no: self.summaries.version.get(run.no, 0) for run in rows})
+            self._written.update({run.no: (self.summaries.version.get(run.no, 0), now_us) for run in rows})
+            self._deferred = {run.no for run in known} - {run.no for run in rows}
+
+    def _is_due(self, run: RunRow, now_us: int) -> bool:
+        """Whether a run's summary is to be written: that of one with 100,000 metrics costs a second."""
+        _, written_us = self._written.get(run.no, (0, -FLUSH_US))
+        return (
+            run.final
+            or run.state == State.LOST
+            or now_us - written_us >= self.summaries.size(run.no) * NAME_US
+        )
 
     def _write_summary(self, writes: Writes, no: int, summary: Summary, main: str | None) -> None:
         row = writes.run(no)
@@ -272,7 +300,7 @@ class Runs(RunViews):
             return
         last = summary.get(main) if main is not None else None
         writes.put_run(replace(row, main_metric=main, main_last=None if last is None else repr(last)))
-        if self.summaries.version.get(no, 0) != self._written.get(no):
+        if self.summaries.version.get(no, 0) != self._written.get(no, (0, 0))[0]:
             writes.put_summary(no, summary.names, summary.values.tobytes())
 
     def purge_deleted(self) -> list[str]:

@@ -113,6 +113,11 @@ class Summaries:
         """The summary of a run, as of now."""
         return self.get_many([run])[run.no]
 
+    def size(self, run_no: int) -> int:
+        """How many metrics a run's summary has as far as it is in memory."""
+        kept = self._kept.get(run_no)
+        return 0 if kept is None else len(kept.names)
+
     def get_many(self, runs: Iterable[RunRow]) -> dict[int, Summary]:
         """The summaries of runs by their row numbers."""
         listed = list(runs)
@@ -183,7 +188,12 @@ class Summaries:
         by_name: dict[str, list[SeriesInfo]] = {}
         for info in infos:
             by_name.setdefault(info.key.name, []).append(info)
-        made = {name: self._numbers(attempts, rewinds) for name, attempts in by_name.items()}
+        made: dict[str, Any] = {
+            name: _row(attempts[0])
+            if len(attempts) == 1 and not rewinds
+            else self._numbers(attempts, rewinds)
+            for name, attempts in by_name.items()
+        }
         if made.keys() <= base.index.keys():
             values = base.values.copy()
             listed, index = base.names, base.index
@@ -260,20 +270,14 @@ class Summaries:
             self._kept.pop(run_no, None)
 
 
+def _row(info: SeriesInfo) -> tuple[float, ...]:
+    return (
+        info.last, info.min, info.max, info.mean, info.last_step, info.min_step, info.max_step, info.count, info.nonfinite
+    )  # fmt: skip
+
+
 def _whole(info: SeriesInfo) -> NDArray[np.float64]:
-    return np.array(
-        [
-            info.last,
-            info.min,
-            info.max,
-            info.mean,
-            info.last_step,
-            info.min_step,
-            info.max_step,
-            info.count,
-            info.nonfinite,
-        ]
-    )
+    return np.array(_row(info))
 
 
 def _of_buckets(cut: Any) -> NDArray[np.float64]:
