@@ -103,6 +103,7 @@ def open_services(
         ingest = Ingest(store, meta, runs, hub, settings, clock)
         closers.append(ingest.close)
         blobs = FolderBlobs(data / "blobs")
+        runs.drop_blob = blobs.delete
         return Services(
             settings=settings,
             clock=clock,
