@@ -7,7 +7,6 @@ with. Ingest covers everything behind HTTP: unpack, decode, log with fsync, memt
 import os
 import shutil
 import statistics
-import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,52 +16,26 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.batches import Batches, noisy, times
 from bench.table import Row
 from farwatch.settings import load
-from farwatch.store import zstd
 from farwatch.store.base import Ack, Incoming, SeriesKey, Writer
 from farwatch.store.decode import decode_batch, unpack
 from farwatch.store.sqlite import SqliteStore, open_store
 from farwatch.testing.journal import WALL_US
 from farwatch.wire.batch import Batch
-from farwatch.wire.records import HEAD, Kind, encode_schema
-from farwatch.wire.segment import first_seed, frame
 
 LONG = 10_000_000
 
 
-class Sender:
-    """A journal of one schema, made as columns, cut into packed batches as an agent sends them."""
+class Sender(Batches):
+    """Packed batches, and what ingest makes of them before the store sees them."""
 
     def __init__(self, store: SqliteStore, run: str, names: list[str], number: int) -> None:
+        super().__init__(f"{number:032x}", names)
         self.store = store
-        self.names = names
-        self.writer = Writer(f"{number:032x}", run, 0, 1, WALL_US)
+        self.writer = Writer(self.writer_id, run, 0, 1, WALL_US)
         store.register(self.writer)
-        self.crc = first_seed(self.writer.writer_id)
-        self.at = 0
-
-    def packed(self, steps: np.ndarray, times_us: np.ndarray, values: np.ndarray) -> tuple[bytes, int]:
-        """A batch of (m, k) values at m steps. The chain is one number a batch here: the store only compares ends."""
-        m, k = values.shape
-        parts: list[bytes] = []
-        before = self.crc
-        if not self.at:
-            framed, self.crc = frame(encode_schema(0, tuple(self.names), "f" * k), self.crc)
-            parts.append(framed)
-        rows = np.empty((m, 4 + k), np.uint64)
-        crcs = (self.crc + 1 + np.arange(m, dtype=np.uint64)) & np.uint64(0xFFFFFFFF)
-        rows[:, 0] = np.uint64((HEAD.size + 8 * k) << 32) | crcs
-        rows[:, 1] = struct.unpack("<Q", struct.pack("<BBHI", Kind.STEP, 0, 0, 0))[0]
-        rows[:, 2] = steps.astype(np.int64).view(np.uint64)
-        rows[:, 3] = (times_us - WALL_US).astype(np.int64).view(np.uint64)
-        rows[:, 4:] = values.view(np.uint64)
-        self.crc = int(crcs[-1])
-        parts.append(rows.tobytes())
-        count = m + len(parts) - 1
-        batch = Batch(self.writer.writer_id, self.at, count, before, self.crc, b"".join(parts))
-        self.at += count
-        return zstd.compress(batch.encode()), count
 
     def incoming(self, packed: bytes) -> Incoming:
         batch = Batch.decode(unpack(packed, "zstd", 1 << 30))
@@ -79,16 +52,6 @@ class Sender:
             "zstd",
             decoded,
         )
-
-
-def noisy(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Losses: float64 with noise in every digit."""
-    return 0.5 + 0.1 * rng.normal(size=n)
-
-
-def times(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Steps of 8 to 13 ms."""
-    return WALL_US + 1000 * np.cumsum(rng.integers(8, 14, n))
 
 
 @contextmanager
