@@ -195,7 +195,7 @@ def test_outside_of_a_repository_nothing_fails_and_requirements_are_kept_unchang
         run = ended(api, "g3")
         found = captured(run, "hardware")
         assert "git" not in found or not found["git"]
-        path = until(lambda: [file.path for file in run.files() if file.path.endswith("needs.txt") and file.sha256], 20)[0]
+        path = until(lambda: [file.path for file in run.files() if file.path == "source/requirements.txt" and file.sha256], 20)[0]
         assert run.download(path, shared.folder / "got.txt").read_bytes() == content
 
 
