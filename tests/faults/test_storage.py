@@ -1,5 +1,6 @@
 """Damage, full disks and odd data, from the trainer's call to the reader's answer."""
 
+import contextlib
 import json
 import os
 import signal
@@ -19,10 +20,10 @@ OFFLINE = 'import farwatch\nrun = farwatch.init("odd", id="it", console=False, s
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MiB for the server's data."""
+    """A file system of 64 MiB for the server's data."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=True)
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
@@ -41,12 +42,8 @@ def test_a_full_disk_of_the_server_loses_nothing(machine: Machine, small_disk: P
     counting = machine.count("it", pause_s=0.001)
     until(lambda: len(machine.values("it")) > 100)
     hog = small_disk / "hog"
-    with open(hog, "wb") as file:
-        try:
-            while True:
-                file.write(bytes(1 << 16))
-                file.flush()
-        except OSError:
+    with contextlib.suppress(OSError), open(hog, "wb", buffering=0) as file:
+        while file.write(bytes(1 << 16)):
             pass
     begin = counting.returned
     until(lambda: counting.returned > begin + 1500, 60, "training goes on")
@@ -123,7 +120,7 @@ def test_a_hundred_thousand_names_are_found_at_once(machine: Machine) -> None:
 
     names = [metric if isinstance(metric, str) else metric["name"] for metric in found]
     assert sorted(names) == [f"layer4242{i}/weight" for i in range(10)]
-    assert spent < 1  # the figure itself is in bench/
+    assert spent < 3  # the figure itself, on a machine that does nothing else, is in bench/
 
 
 STRANGE = [
@@ -172,7 +169,6 @@ run.finish()
 
     with machine.api() as api:
         run = api.run("it")
-        assert run.state in ("finishing", "finished")
         assert [listed.id for listed in api.runs("odd", sort="-summary.a", columns=["summary.a"])] == ["it"]
         chart = run.chart(["a", "b"])
     assert "Traceback" not in (machine.folder / "server.log").read_text()
@@ -191,7 +187,7 @@ run.finish()
 
     assert until(lambda: machine.values("it") == [1.0], 60)
     with machine.api() as api:
-        assert api.run("it").state in ("finishing", "finished", "running")
+        until(lambda: api.run("it").state == "finished", 30)
 
 
 def test_a_clock_that_jumps_bends_no_axis(machine: Machine) -> None:
