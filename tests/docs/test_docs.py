@@ -40,3 +40,16 @@ def test_python_blocks_are_python(page: Path) -> None:
 
     for block in blocks:
         assert compile(block, page.name, "exec")
+
+
+def test_every_promise_of_reliability_names_a_test_that_exists() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), flags=re.M)
+    }
+
+    assert len(named) > 10
+    assert named - written == set()
