@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert
 
 from farwatch.errors import QueryError
 from farwatch.service.summary import STATS
+from farwatch.service.table import rounded, rounded_all
 from farwatch.store.meta import DetailRow, RunRow, tables
 from farwatch.wire.ids import new_run_id, short_id
 from tests.service.conftest import Inside
@@ -277,3 +278,18 @@ def test_summary_of_a_run_with_very_many_metrics_is_written_less_often_but_in_th
 
     assert written == [0, 0, 2, 2]
     assert stored() == 3
+
+
+def test_many_numbers_are_rounded_as_one_is() -> None:
+    rng = np.random.default_rng(0)
+    numbers = np.concatenate(
+        [
+            rng.normal(size=2_000),
+            np.exp(40 * rng.normal(size=2_000)),
+            [0, -0.0, np.nan, np.inf, -np.inf, 1e5, 99_999.6, 1e22, 5e-324, 1.5, 0.999999, 123_456],
+        ]
+    )
+
+    assert [repr(number) for number in rounded_all(numbers)] == [
+        repr(rounded(number)) for number in numbers.tolist()
+    ]

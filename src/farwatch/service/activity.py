@@ -91,8 +91,15 @@ class Activity:
     def overlay(self, run: RunRow) -> RunRow:
         """A run's row with its newest numbers."""
         live = self._live.get(run.no)
-        if live is None:
-            return run
+        if live is None or (
+            live.points == run.points
+            and live.modified_ms <= run.modified_ms
+            and live.contact_ms <= run.contact_ms
+            and live.bytes == run.bytes
+            and live.step == run.step
+            and live.first_metric == run.first_metric
+        ):
+            return run  # most runs of a long list are as the database has them, and `replace` is slow
         return replace(
             run,
             points=live.points,

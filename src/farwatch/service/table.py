@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from farwatch.service import where as language
 from farwatch.service.activity import Activity
 from farwatch.service.config import flatten, type_name
 from farwatch.service.regex import Deadline
-from farwatch.service.summary import STATS, Summaries, rule_of
+from farwatch.service.summary import EMPTY, STATS, Summaries, Summary, rule_of
 from farwatch.service.where import Field
 from farwatch.settings import Settings
 from farwatch.store.meta import Meta, RunRow
@@ -28,6 +29,9 @@ EXACT_INT = 2**53
 COLUMNS_MAX = 10_000
 COLUMNS_KEPT = 64  # cached summary columns
 CELL_TEXT_MAX = 200
+
+_POWERS = np.array([10.0**power for power in range(23)])  # those that a double holds exactly
+_CREATED = attrgetter("created_ms", "no")
 
 Describe = Callable[[RunRow], dict[str, Any]]
 
@@ -54,6 +58,19 @@ def rounded(number: float) -> Any:
     if not math.isfinite(number):
         return plain(number)
     return plain(float(f"{number:.5g}"))
+
+
+def rounded_all(numbers: NDArray[np.float64]) -> list[Any]:
+    """As `rounded`, (n,) at once: a whole number of up to 5 digits over a power of ten that is exact is what parsing its text gives."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        power = 4 - np.floor(np.log10(np.abs(numbers)))
+        usual = (power >= 0) & (power < len(_POWERS))
+        scale = _POWERS[np.where(usual, power, 0).astype(np.int64)]
+        found = np.rint(numbers * scale) / scale
+    cells: list[Any] = found.tolist()
+    for at in np.flatnonzero(~usual | (found == np.rint(found))).tolist():
+        cells[at] = rounded(float(numbers[at]))
+    return cells
 
 
 class Flat(NamedTuple):
@@ -187,30 +204,28 @@ class RunTable:
             with_summary = any(column.field.root == "summary" for column in columns)
             summaries = self._summaries.get_many(page) if with_summary else {}
             configs = self._flat(page)
-            plan = [
-                (column.field.root, column.field.path, column.field.stat, STATS.index(column.field.stat))
-                for column in columns
-            ]
+            plan = [(column.field.root, column.field.path, column.field.stat) for column in columns]
+            stats = np.array([STATS.index(stat) for _, _, stat in plan], np.int64)
+            places: dict[int, NDArray[np.int64]] = {}  # by layout: the row of each column in `values`, -1 for none
             for row, run in zip(rows, page, strict=True):
                 _, flat, given = configs[run.no]
-                summary = summaries.get(run.no)
+                summary = summaries.get(run.no, EMPTY)
+                at = places.get(id(summary.index))
+                if at is None:
+                    at = places[id(summary.index)] = _places(summary, plan)
+                numbers = _numbers(summary, at, stats, exact)
                 cells: list[Any] = []
-                for root, path, stat, place in plan:
+                for (root, path, stat), known, number in zip(plan, (at >= 0).tolist(), numbers, strict=True):
                     if root == "summary":
-                        number = None
-                        if summary is not None and path not in given:
-                            at = summary.index.get(path)
-                            number = None if at is None else summary.values[at, place]
-                        value: Any = (
-                            given.get(path)
-                            if number is None and stat in ("last", "min", "max", "mean")
-                            else number
-                        )
+                        if known and path not in given:
+                            cells.append(number)
+                        else:
+                            told = given.get(path) if stat in ("last", "min", "max", "mean") else None
+                            cells.append(_cell(told, exact))
                     elif root == "config":
-                        value = flat.get(path)
+                        cells.append(_cell(flat.get(path), exact))
                     else:
-                        value = _of_row(run, root, self._now_ms())
-                    cells.append(_cell(value, exact))
+                        cells.append(_cell(_of_row(run, root, self._now_ms()), exact))
                 row["cells"] = cells
         else:
             for row in rows:
@@ -307,7 +322,7 @@ class RunTable:
     # --- sorting
 
     def _sorted(self, runs: list[RunRow], sort: str | None, deadline: Deadline) -> list[RunRow]:
-        runs = sorted(runs, key=lambda run: (run.created_ms, run.no), reverse=True)
+        runs = sorted(runs, key=_CREATED, reverse=True)
         for one in reversed([name.strip() for name in (sort or "").split(",") if name.strip()]):
             deadline()
             falling = one.startswith("-")
@@ -372,6 +387,20 @@ class RunTable:
 
     def _now_ms(self) -> int:
         return self._clock.wall_us() // 1000
+
+
+def _places(summary: Summary, plan: Sequence[tuple[str, str, str]]) -> NDArray[np.int64]:
+    """(columns,) the row of each summary column, -1 where there is none."""
+    index = summary.index
+    return np.array([index.get(path, -1) if root == "summary" else -1 for root, path, _ in plan], np.int64)
+
+
+def _numbers(summary: Summary, at: NDArray[np.int64], stats: NDArray[np.int64], exact: bool) -> list[Any]:
+    """(columns,) numbers as JSON shows them; what stands at a place of -1 means nothing."""
+    if not len(summary.names):
+        return [None] * len(at)
+    numbers = summary.values[at, stats]
+    return [plain(number) for number in numbers.tolist()] if exact else rounded_all(numbers)
 
 
 def _containing(runs: list[RunRow], text: str) -> list[RunRow]:
