@@ -12,6 +12,7 @@ PY := .venv/bin/python
 WEB := $(shell find web -path web/node_modules -prune -o -type f -print 2>/dev/null)
 SRC := $(shell find src -path src/farwatch/server/web -prune -o -name '*.py' -print 2>/dev/null)
 INDEX := src/farwatch/server/web/index.html
+WORKERS ?= 4  # tests wait more than they compute: more workers than cores
 say = @printf 'farwatch: %s\n'
 
 .PHONY: help demo test nightly bench lint types web web-test wheel docs clean
@@ -62,10 +63,10 @@ web-test: .venv/.dev $(INDEX)
 
 test: .venv/.dev lint types web-test build/wheel/.made
 	$(say) 'testing'
-	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && exec $(PY) -m pytest -q $(TESTS)
+	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && exec $(PY) -m pytest -q -n $(WORKERS) --dist loadfile $(TESTS)
 
 nightly: .venv/.dev build/wheel/.made
-	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && exec $(PY) -m pytest -q -m 'nightly or not nightly' $(TESTS)
+	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && exec $(PY) -m pytest -q -n $(WORKERS) --dist loadfile -m 'nightly or not nightly' $(TESTS)
 
 bench: .venv/.dev
 	@exec $(PY) -m bench

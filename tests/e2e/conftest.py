@@ -1,6 +1,7 @@
 """A server from the built wheel, in an environment without the source tree, and a browser in front of it."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -24,38 +25,47 @@ CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "-
 @pytest.fixture(scope="session")
 def wheel() -> Path:
     """The wheel that users would get, as `make wheel` builds it."""
-    subprocess.run(
-        ["make", "--no-print-directory", "-s", "wheel"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
-    )
+    with _one_at_a_time("wheel"):
+        subprocess.run(
+            ["make", "--no-print-directory", "-s", "wheel"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
+        )
     return next((ROOT / "build" / "wheel").glob("*.whl"))
 
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path) -> Path:
     """The Python of an environment that holds this wheel and its dependencies, and nothing of the checkout."""
-    folder = (
-        Path(tempfile.gettempdir())
-        / f"farwatch-e2e-{hashlib.sha256(wheel.read_bytes()).hexdigest()[:12]}-{os.getuid()}"
-    )
+    name = f"farwatch-e2e-{hashlib.sha256(wheel.read_bytes()).hexdigest()[:12]}-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / name
     python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-        pip = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            str(python),
-            "install",
-            "-q",
-            "-c",
-            str(ROOT / "constraints.txt"),
-            str(wheel),
-        ]
-        subprocess.run(pip, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder)
-        (folder / "complete").touch()
+    with _one_at_a_time(name):
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+            pip = [
+                sys.executable,
+                "-m",
+                "pip",
+                "--python",
+                str(python),
+                "install",
+                "-q",
+                "-c",
+                str(ROOT / "constraints.txt"),
+            ]
+            subprocess.run(
+                [*pip, str(wheel)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=folder
+            )
+            (folder / "complete").touch()
     return python
+
+
+@contextlib.contextmanager
+def _one_at_a_time(name: str) -> Iterator[None]:
+    """Keep the other test processes out while this one builds."""
+    with open(Path(tempfile.gettempdir()) / f"{name}-{os.getuid()}.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -173,7 +173,10 @@ class Server:
         driver = Driven(self.training(DRIVER, json.dumps({"project": project, "system": False, **more})))
         try:
             with self.api() as api:
-                wait_until(lambda: any(run.id == driver.run_id for run in api.runs(project)), "the run is on the server")
+                wait_until(
+                    lambda: any(run.id == driver.run_id for run in api.runs(project)),
+                    "the run is on the server",
+                )
             yield driver
             driver.end()
         finally:

@@ -62,7 +62,9 @@ def test_page_of_an_unknown_run_says_so(server: Server, page: Page) -> None:
 test_page_of_an_unknown_run_says_so.expected_troubles = r"404"  # type: ignore[attr-defined]
 
 
-def test_page_that_is_opened_too_early_shows_the_run_when_it_comes(server: Server, page: Page, project: str) -> None:
+def test_page_that_is_opened_too_early_shows_the_run_when_it_comes(
+    server: Server, page: Page, project: str
+) -> None:
     page.goto(f"{server.address}/r/early-{project}")
     expect(page.get_by_role("link", name="To all projects")).to_be_visible()
 
