@@ -162,6 +162,30 @@ def test_overview_of_many_lines_keeps_every_envelope_and_fits_in_200_kb(world: W
         assert (high >= true_high - unit / 100).all() and (high <= true_high + unit).all()
 
 
+@pytest.mark.parametrize("others", [0, 99])
+def test_small_changes_of_large_values_are_drawn_as_they_were(world: World, others: int) -> None:
+    rng = np.random.default_rng(8)
+    for number in range(others):
+        world.log(f"r{number}", "loss", range(2_000), rng.normal(size=2_000))
+    values = 1.7e9 + np.cumsum(rng.uniform(0, 0.02, size=2_000))
+    world.log("r", "time", range(2_000), values)
+    world.log("r", "flat", range(2_000), np.full(2_000, -3e9))
+    lines = [{"run": f"r{number}", "name": "loss"} for number in range(others)]
+
+    meta, arrays = world.chart([{"run": "r", "name": "time"}, {"run": "r", "name": "flat"}, *lines])
+
+    base = [line["base"] for line in meta["lines"]]
+    low, high, count = (part(meta, arrays, 0, name).astype(float) for name in ("min", "max", "count"))
+    starts = np.concatenate([[0], np.cumsum(count).astype(int)[:-1]])
+    assert np.allclose(low + base[0], values[starts], rtol=0, atol=0.001)
+    assert np.allclose(high + base[0], np.maximum.reduceat(values, starts), rtol=0, atol=0.001)
+    share = part(meta, arrays, 0, "mean8").astype(float) / 255 if others else None
+    mean = part(meta, arrays, 0, "mean").astype(float) if share is None else share * (high - low) + low
+    assert np.allclose(mean + base[0], np.add.reduceat(values, starts) / count, rtol=0, atol=0.001)
+    assert set(part(meta, arrays, 1, "min").astype(float) + base[1]) == {-3e9}
+    assert set(base[2:]) <= {0.0}
+
+
 def test_a_later_attempt_takes_over_and_what_it_hides_is_pale(world: World) -> None:
     first, second = SeriesKey("r", "loss", 0, 1), SeriesKey("r", "loss", 0, 2)
     world.log("r", "loss", range(100), np.full(100, 1.0))

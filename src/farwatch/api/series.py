@@ -195,12 +195,13 @@ def _line(told: Mapping[str, Any], arrays: Arrays) -> Line:
         low, high = floats("min"), floats("max")
         mean = floats("mean") if "mean" in arrays else low + floats("mean8") / 255 * (high - low)
         last = floats("last") if "last" in arrays else mean
+        base = float(told.get("base", 0.0))  # large values with small changes come as differences to it
         columns = (
             floats("x"),
-            low,
-            high,
-            mean,
-            last,
+            low + base,
+            high + base,
+            mean + base,
+            last + base,
             arrays["count"][part].astype(np.int64),
             arrays["nonfinite"][part].astype(np.int64),
         )

@@ -14,6 +14,7 @@ from farwatch.store.base import Buckets, SeriesInfo, SeriesKey
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 LEVELS = 1 << 16  # of an overview line's range: finer than any screen, and coarse enough to compress
+FLAT = 64  # a line whose values are this many times its range is sent as differences: float32 would draw it as stairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +68,40 @@ def joined(parts: Sequence[Buckets], buckets: int, *, across: bool = False) -> B
 def drawn_table(head: dict[str, Any], lines: Sequence[Line], *, many: bool) -> Table:
     """Pack lines into shared arrays.
 
-    Lines of single points go exactly into `px` and `pv`; the others into float32 columns. `many`: an overview, whose minima and maxima
-    are moved outward to one of 65,536 levels of the line's range, so that a hundred lines fit in 200 kB.
+    Lines of single points go exactly into `px` and `pv`; the others into float32 columns, as differences to the `base` of their line.
+    `many`: an overview, whose minima and maxima are moved outward to one of 65,536 levels of the line's range, so that a hundred lines
+    fit in 200 kB.
     """
     exact: list[Buckets] = []
     thin: list[Buckets] = []
+    bases: list[float] = []
     told: list[dict[str, Any]] = []
     places = {True: 0, False: 0}
     for line in lines:
         drawn = line.drawn if line.drawn is not None else joined([], 1)
         (exact if drawn.exact else thin).append(drawn)
-        told.append(_told(line, drawn, places[drawn.exact]))
+        said = _told(line, drawn, places[drawn.exact])
+        told.append(said)
+        if not drawn.exact:
+            said["base"] = _base(drawn)
+            bases.append(said["base"])
         places[drawn.exact] += len(drawn.lo)
     arrays: dict[str, tuple[str, NDArray[Any]]] = {
         "px": ("f8", _column(exact, "lo")),
         "pv": ("f8", _column(exact, "last")),
         "x": ("f8", _column(thin, "lo") / 2 + _column(thin, "hi") / 2),
     }
-    low, high = _envelope(thin, many=many)
+    base = np.repeat(np.array(bases), [len(drawn.lo) for drawn in thin])
+    low, high = _envelope(thin, base, many=many)
     arrays["min"], arrays["max"] = ("f4", low), ("f4", high)
-    mean = _column(thin, "mean")
+    mean = _column(thin, "mean") - base
     if many:
         with np.errstate(invalid="ignore", divide="ignore"):
             share = (mean - low) / (high.astype(np.float64) - low) * 255
         arrays["mean8"] = ("u1", np.clip(np.nan_to_num(share), 0, 255).round().astype(np.uint8))
     else:
         arrays["mean"] = ("f4", _float32(mean))
-        arrays["last"] = ("f4", _float32(_column(thin, "last")))
+        arrays["last"] = ("f4", _float32(_column(thin, "last") - base))
     arrays["count"] = ("u4", np.minimum(_column(thin, "count"), 2**32 - 1).astype(np.uint32))
     arrays["nonfinite"] = ("u4", np.minimum(_column(thin, "nonfinite"), 2**32 - 1).astype(np.uint32))
     return Table({**head, "lines": told}, arrays)
@@ -140,8 +148,18 @@ def _float32(values: NDArray[Any]) -> NDArray[np.float32]:
     return held.astype(np.float32)
 
 
-def _envelope(parts: Sequence[Buckets], *, many: bool) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    low, high = _column(parts, "min"), _column(parts, "max")
+def _base(drawn: Buckets) -> float:
+    """What a line's values are sent as differences to: 0, but the middle of values that are far larger than their changes."""
+    low, high = np.fmin.reduce(drawn.min, initial=np.nan), np.fmax.reduce(drawn.max, initial=np.nan)
+    if math.isnan(low) or high / 2 - low / 2 > max(abs(low), abs(high)) / FLAT / 2:
+        return 0.0
+    return float(low / 2 + high / 2)
+
+
+def _envelope(
+    parts: Sequence[Buckets], base: NDArray[np.float64], *, many: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    low, high = _column(parts, "min") - base, _column(parts, "max") - base
     if many and parts:
         lengths = [len(part.lo) for part in parts]
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])[np.array(lengths) > 0]

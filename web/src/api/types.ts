@@ -165,6 +165,10 @@ export interface ChartLineMeta {
   nonfinite: number;
   last: Num | null;
   last_step: number | null;
+  /** What the line's values are differences to; absent where they are sent as they are. */
+  base?: number;
+  /** Over how many ranks a mean was taken. */
+  ranks?: number;
 }
 
 export interface ChartMeta {
@@ -198,6 +202,7 @@ export interface MediaItem {
   width: number | null;
   height: number | null;
   size: number | null;
+  sha256?: string | null;
   url: string | null;
   text: string | null;
   counts: number[] | null;

@@ -26,6 +26,19 @@ describe('decodeLines', () => {
   });
 });
 
+describe('decodeLines of large values', () => {
+  it('adds back what they were sent as differences to', () => {
+    const [line] = decodeLines({
+      meta: { seq: 1, epoch: 'e', x: 'step', lines: [meta({ exact: false, length: 2, base: 1.7e9 })] },
+      arrays: { x: Float64Array.of(1, 2), min: Float32Array.of(-0.5, 0), max: Float32Array.of(0.5, 1), mean: Float32Array.of(0.25, 0.5), nonfinite: Uint32Array.of(0, 0) },
+    });
+
+    expect([...line!.y]).toEqual([1.7e9 + 0.25, 1.7e9 + 0.5]);
+    expect([...line!.low!]).toEqual([1.7e9 - 0.5, 1.7e9]);
+    expect([...line!.high!]).toEqual([1.7e9 + 0.5, 1.7e9 + 1]);
+  });
+});
+
 describe('fromPoints', () => {
   it('draws several points at one step as their mean with a band', () => {
     const line = points([1, 2, 2, 3], [1, 2, 6, NaN]);

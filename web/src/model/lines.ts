@@ -30,10 +30,11 @@ export function notIn(tail: readonly LivePoint[], seq: number, lastStep: number 
 
 export const lineKey = (run: string, name: string, rank = 0): string => `${run}\n${name}\n${rank}`;
 
-function part(arrays: Columns<ChartMeta>['arrays'], name: string, meta: ChartLineMeta): Float64Array {
+function part(arrays: Columns<ChartMeta>['arrays'], name: string, meta: ChartLineMeta, base = 0): Float64Array {
   const array = arrays[name];
   if (!array) return new Float64Array(meta.length);
   const slice = array.subarray(meta.start, meta.start + meta.length);
+  if (base) return Float64Array.from(slice as Float32Array, (value) => value + base);
   return slice instanceof Float64Array ? slice : Float64Array.from(slice as Float32Array);
 }
 
@@ -41,9 +42,10 @@ function part(arrays: Columns<ChartMeta>['arrays'], name: string, meta: ChartLin
 export function decodeLines({ meta, arrays }: Columns<ChartMeta>): Line[] {
   return meta.lines.map((line) => {
     if (line.exact) return fromPoints(line, part(arrays, 'px', line), part(arrays, 'pv', line));
-    const low = part(arrays, 'min', line);
-    const high = part(arrays, 'max', line);
-    const y = arrays.mean ? part(arrays, 'mean', line) : part(arrays, 'mean8', line).map((share, k) => low[k]! + ((high[k]! - low[k]!) * share) / 255);
+    // large values with small changes come as differences to a base: 32 bits alone would make stairs of them
+    const low = part(arrays, 'min', line, line.base);
+    const high = part(arrays, 'max', line, line.base);
+    const y = arrays.mean ? part(arrays, 'mean', line, line.base) : part(arrays, 'mean8', line).map((share, k) => low[k]! + ((high[k]! - low[k]!) * share) / 255);
     const x = part(arrays, 'x', line);
     const nonfinite = part(arrays, 'nonfinite', line);
     return { meta: line, x, y, low, high, bad: x.filter((_, k) => nonfinite[k]! > 0 || !Number.isFinite(y[k]!)) };

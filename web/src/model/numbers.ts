@@ -42,7 +42,9 @@ export function formatNumber(value: number, digits = 4): string {
 
 /** Every digit that a double has, for copying and for exact points. */
 export function formatExact(value: number): string {
-  return Number.isFinite(value) && Math.abs(value) < 1e15 ? formatNumber(value, 9) : formatNumber(value, 12);
+  const size = Math.abs(value);
+  if (size >= 1e9 && size < 1e15) return (value < 0 ? MINUS : '') + group(String(Number(size.toPrecision(14))));
+  return size < 1e15 ? formatNumber(value, 9) : formatNumber(value, 12);
 }
 
 /** A number for an axis or a narrow column: 1.2k, 3M. */
