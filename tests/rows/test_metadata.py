@@ -14,6 +14,7 @@ NAMESPACE = """
 import argparse, farwatch, sys
 given = argparse.Namespace(lr=1e-3, epochs=7, amp=True, name="resnet", sizes=[1, 2])
 with farwatch.init("t1", id=sys.argv[1], config=given if sys.argv[1] == "t1-namespace" else None, console=False, system=False) as run:
+    run.log({"val/loss": 1.0})
     if run.id == "t1-nested":
         run.config.update({"opt": {"lr": 1e-3, "sched": {"warmup": 10}}})
         run.config["data/version"] = "v2"
@@ -33,7 +34,9 @@ def test_parameters_stand_under_their_paths_with_types_and_can_be_columns(shared
             "opt": {"lr": 1e-3, "sched": {"warmup": 10}},
             "data": {"version": "v2"},
         }
-        told = {row["name"]: row["type"] for row in api._contact.get("/columns", project="t1")["config"]}
+        listed = api._contact.get("/columns", project="t1")
+        assert listed["summary"] == ["val/loss"]
+        told = {row["name"]: row["type"] for row in listed["config"]}
         names = [*expected, "opt/lr", "opt/sched/warmup", "data/version"]
         assert set(told) == set(names)
         assert [told[name] for name in ("lr", "epochs", "amp", "name")] == ["float", "int", "bool", "text"]

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,12 +184,33 @@ def test_with_the_agent_killed_as_well_a_run_is_lost_and_comes_back(machine: Mac
     machine.kill_agents()
     until(lambda: state() == "lost", 60, "lost")
     os.kill(counting.process.pid, signal.SIGCONT)
-    if lost_s is not None:  # a trainer looks after its agent once a minute; one that starts does so at once
+    if lost_s is not None:  # a trainer looks after its agent once a minute; one that starts does so at once, after 15 s
+        for beat in (machine.state / "agents").glob("*.beat"):
+            os.utime(beat, (0, 0))
         ran(machine, "import farwatch\nfarwatch.init('v8', id='other', console=False, system=False).finish()\n")
     until(lambda: state() == "running", 90, "running again")
     returned = counting.kill()
     until(lambda: state() == "failed", 5, "failed")
     until(lambda: len(machine.values("v8")) >= returned, 10)
+
+
+def test_a_sweep_is_captured_two_runs_at_a_time(machine: Machine) -> None:
+    """W1: twenty runs that start at once do not start twenty programs that look at their code and packages."""
+    machine.start_server()
+    ran(
+        machine,
+        "import farwatch\nfor n in range(20): farwatch.init('sweep', id=f'sweep-{n}', console=False, system=False).finish()\n",
+    )
+    most = 0
+
+    def all_captured() -> bool:
+        nonlocal most
+        commands = (path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists())
+        most = max(most, sum(b"farwatch.agent.capture" in one and str(machine.state).encode() in one for one in commands))
+        return len(list((machine.state / "journals").glob("*/captured"))) == 20
+
+    until(all_captured, 60, "all twenty are captured")
+    assert 1 <= most <= 4  # each may just be starting a program of its own
 
 
 def test_nothing_of_ours_is_in_the_trainer(shared: Machine) -> None:
@@ -307,7 +329,17 @@ def test_out_of_memory_is_told_apart(machine: Machine) -> None:
     trainer.wait(60)
     with machine.api() as api:
         reason = ended(api, "oom", "failed", limit_s=5).reason
+    if limited:
+        until(lambda: _removed(group), 10, "the group is empty")
     assert re.search("memory" if limited else "SIGKILL|9|ended without goodbye", reason), reason
+
+
+def _removed(group: str) -> bool:
+    try:
+        os.rmdir(group)
+    except OSError:
+        return False
+    return True
 
 
 def test_the_meter_tells_what_logging_cost(shared: Machine) -> None:

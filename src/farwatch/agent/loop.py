@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import queue
 import socket
 import subprocess
 import sys
@@ -34,6 +35,7 @@ UNSENT_STAY_US = 24 * 3_600_000_000  # for a server that was named, or has answe
 NO_SERVER_STAY = 10  # times `idle_exit_s`, where no server has ever been seen
 OTHER_AGENT_S = 15.0
 CAPTURE_S = 30.0
+CAPTURES = 2  # processes that look at code and packages at a time; each takes a second of a core
 FRESH_US = 60_000_000  # so young, the files of a program that has ended are still those that it ran with
 
 
@@ -66,6 +68,8 @@ class Agent:
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._sampler = Sampler(self._journals, self._clock, sample_s=settings.sample_s)
         self._sampling = threading.Thread(target=self._sample, name="probes", daemon=True)
+        self._to_capture: queue.SimpleQueue[Tracked] = queue.SimpleQueue()
+        self._capturing: list[threading.Thread] = []
         self._busy_us = self._clock.mono_us()
         self._stamped_us = self._trimmed_us = 0
         self._closing = threading.Event()
@@ -226,7 +230,20 @@ class Agent:
         new = told.get("main") and told.get("rank") == 0 and told.get("sibling_of") is None
         if not new or (tracked.folder.path / "captured").exists():
             return
-        threading.Thread(target=_run_capture, args=(tracked,), name="capture", daemon=True).start()
+        self._to_capture.put(tracked)
+        if len(self._capturing) < CAPTURES:
+            worker = threading.Thread(target=self._capture_each, name="capture", daemon=True)
+            self._capturing.append(worker)
+            worker.start()
+
+    def _capture_each(self) -> None:
+        """Capture one run after the other: a sweep may start hundreds at once."""
+        while True:
+            tracked = self._to_capture.get()
+            try:
+                _run_capture(tracked)
+            except Exception:  # the agent's loop: one odd run must not end the capture of all others
+                LOG.exception("capture of %s", tracked.folder.writer_id)
 
     # --- leaving
 

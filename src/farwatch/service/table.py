@@ -244,11 +244,15 @@ class RunTable:
             names.update(given)
         with self._meta.read() as reads:
             layouts = reads.layouts_of([run.no for run in runs])
-        for layout in layouts:
-            names.update(self._meta.layout(layout))
-        for run in runs:
-            if self._activity.stale(run.no):
-                names.update(self._summaries.get(run).names)
+        lists = [self._meta.layout(layout) for layout in layouts]
+        # What is in memory may be ahead of the database also where it is not stale: it is written now and then.
+        lists += [
+            self._summaries.get(run).names
+            for run in runs
+            if self._activity.stale(run.no) or self._summaries.size(run.no)
+        ]
+        for one in {id(one): one for one in lists}.values():
+            names.update(one)
         listed = [
             {"name": path, "type": next(iter(kinds)) if len(kinds) == 1 else "mixed"}
             for path, kinds in sorted(types.items())
