@@ -7,7 +7,7 @@ import numpy as np
 from farwatch.store import zstd
 from farwatch.testing.journal import WALL_US
 from farwatch.wire.batch import Batch
-from farwatch.wire.records import HEAD, Kind, encode_schema
+from farwatch.wire.records import HEAD, Kind, encode_json, encode_schema
 from farwatch.wire.segment import first_seed, frame
 
 
@@ -21,8 +21,13 @@ class Batches:
         self.crc = first_seed(writer_id)
         self.at = 0
 
-    def packed(self, steps: np.ndarray, times_us: np.ndarray, values: np.ndarray) -> tuple[bytes, int]:
-        """A batch of (m, k) values at m steps. The chain is one number a batch here: the store only compares ends."""
+    def packed(
+        self, steps: np.ndarray, times_us: np.ndarray, values: np.ndarray, *, end: bool = False
+    ) -> tuple[bytes, int]:
+        """A batch of (m, k) values at m steps; `end`: and the run has finished.
+
+        The chain is one number a batch here: the store only compares ends.
+        """
         m, k = values.shape
         parts: list[bytes] = []
         before = self.crc
@@ -38,6 +43,9 @@ class Batches:
         rows[:, 4:] = values.view(np.uint64)
         self.crc = int(crcs[-1])
         parts.append(rows.tobytes())
+        if end:
+            framed, self.crc = frame(encode_json(Kind.GOODBYE, {"state": "finished", "reason": ""}), self.crc)
+            parts.append(framed)
         count = m + len(parts) - 1
         batch = Batch(self.writer_id, self.at, count, before, self.crc, b"".join(parts))
         self.at += count

@@ -227,13 +227,13 @@ class Bed:
         """One batch."""
         self.ask("POST", f"/writers/{writer_id}/batches", packed, {"Content-Encoding": "zstd"})
 
-    def fill(self, project: str, names: Sequence[str], columns: Iterator[tuple[np.ndarray, np.ndarray]]) -> str:
-        """A run from (steps (m,), values (m, k)) parts. Returns its id."""
+    def fill(self, project: str, names: Sequence[str], columns: Sequence[tuple[np.ndarray, np.ndarray]]) -> str:
+        """A finished run from (steps (m,), values (m, k)) parts. Returns its id."""
         told = self.register(project)
         batches = Batches(told["writer"], list(names), told["wall_us"])
-        for steps, values in columns:
+        for place, (steps, values) in enumerate(columns, 1):
             times_us = told["wall_us"] + (steps * 10_000).astype(np.int64)
-            self.send(told["writer"], batches.packed(steps, times_us, values)[0])
+            self.send(told["writer"], batches.packed(steps, times_us, values, end=place == len(columns))[0])
         return str(told["run"])
 
 

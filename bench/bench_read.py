@@ -44,8 +44,8 @@ def _one(rng: np.random.Generator, points: int, part: int = 10_000) -> Iterator[
 
 def _long(there: Bed) -> Iterator[Row]:
     rng = np.random.default_rng(3)
-    run = there.fill("long", ["loss"], _one(rng, LONG))
-    short = there.fill("long", ["loss"], _one(rng, 1_000_000))
+    run = there.fill("long", ["loss"], list(_one(rng, LONG)))
+    short = there.fill("long", ["loss"], list(_one(rng, 1_000_000)))
     there.stop()
     there.start()
     for text, more in (("", {}), (", 20 % of it", {"lo": 0.37 * LONG, "hi": 0.57 * LONG}), (", by time", {"x": "time"})):
@@ -70,9 +70,9 @@ def _hundred(there: Bed) -> Iterator[Row]:
     names = ["loss", *(f"layer{i}/grad_norm" for i in range(299))]
     runs = []
     for _ in range(100):
-        told = there.fill("hundred", names, iter([(np.arange(20), rng.lognormal(-2, 1, (20, 300)))]))
+        told = there.fill("hundred", names, [(np.arange(20), rng.lognormal(-2, 1, (20, 300)))])
         runs.append(told)
-    curves = [there.fill("curves", ["loss"], iter([(np.arange(2000), noisy(rng, 2000)[:, None])])) for _ in range(100)]
+    curves = [there.fill("curves", ["loss"], [(np.arange(2000), noisy(rng, 2000)[:, None])]) for _ in range(100)]
     body = {"lines": [{"run": run, "name": "loss"} for run in curves], "buckets": 250}
     yield from _asked(there, "chart of 100 runs x 2,000 points", "/charts", body, ms=100, kb=200)
     yield from _asked(there, "list of 100 runs with 300 metrics", "/runs?project=hundred&limit=100", ms=50, kb=100)
@@ -84,7 +84,7 @@ def _many_runs(there: Bed) -> Iterator[Row]:
     rng = np.random.default_rng(5)
     began = time.perf_counter()
     for _ in range(MANY_RUNS):
-        there.fill("many", ["loss", "val/acc"], iter([(np.arange(2), rng.normal(size=(2, 2)))]))
+        there.fill("many", ["loss", "val/acc"], [(np.arange(2), rng.normal(size=(2, 2)))])
     yield Row("10,000 runs made, one after another, each", (time.perf_counter() - began) / MANY_RUNS * 1e3, "ms")
     for text, query in (
         ("sorted by a metric", "sort=-summary.val/acc"),
@@ -104,7 +104,7 @@ def _wide(there: Bed) -> Iterator[Row]:
     """One run of 100,000 metrics: what its page asks for, and finding one by a regular expression."""
     rng = np.random.default_rng(6)
     names = [f"layer{i // 100}/block{i % 100 // 10}/w{i % 10}" for i in range(NAMES)]
-    told = there.fill("wide", names, iter([(np.arange(i, i + 1), rng.normal(size=(1, NAMES))) for i in range(3)]))
+    told = there.fill("wide", names, [(np.arange(i, i + 1), rng.normal(size=(1, NAMES))) for i in range(3)])
     page: Sequence[tuple[str, str, object]] = (
         ("the run", f"/runs/{told}", None),
         ("names and groups", f"/runs/{told}/metrics?limit=1000", None),
