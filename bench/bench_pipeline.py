@@ -22,7 +22,10 @@ print(json.dumps({"ready": True}), file=told, flush=True)
 sys.stdin.readline()
 import random
 random.seed(1)
-rows = [{"train/loss": random.gauss(0.5, 0.1), "train/acc": random.random(), "grad/norm": random.gauss(2, 1), "lr": 1e-3 * i} for i in range(1000)]
+gauss = random.gauss
+rows = [
+    {"train/loss": gauss(0.5, 0.1), "train/acc": random.random(), "grad/norm": gauss(2, 1), "lr": 1e-3 * i} for i in range(1000)
+]
 steps, used, began = int(sys.argv[2]), time.process_time(), time.perf_counter()
 for i in range(steps):
     run.log(rows[i % 1000])

@@ -60,8 +60,20 @@ def _long(there: Bed) -> Iterator[Row]:
             assert found.series("loss").values.sum()
             wall.append(time.perf_counter() - began)
             cpu.append(time.process_time() - used)
+    yield from _floor(there)
     yield Row("1,000,000 points into NumPy through Api", statistics.median(cpu), "CPU s", 0.1)
     yield Row("  by the clock, the server's part included", statistics.median(wall), "s")
+
+
+def _floor(there: Bed) -> Iterator[Row]:
+    path = there.folder / "floor.npy"
+    np.save(path, np.zeros((3, 1_000_000)))
+    spent = []
+    for _ in range(7):
+        used = time.process_time()
+        assert np.load(path).shape == (3, 1_000_000)
+        spent.append(time.process_time() - used)
+    yield Row("floor: np.load of 1,000,000 steps, times and values", statistics.median(spent), "CPU s")
 
 
 def _hundred(there: Bed) -> Iterator[Row]:
