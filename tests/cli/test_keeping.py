@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from e2e_server import Server, wait_until
 
+from farwatch.agent.sync import status
 from farwatch.api import Api
 from tests.cli.conftest import new_server, seed
 
@@ -69,6 +70,7 @@ def test_clear_keeps_what_is_not_sent(alone: Server) -> None:
 def test_backup_of_a_running_server_restores_elsewhere_as_it_was(alone: Server, tmp_path: Path) -> None:
     alone.start()
     seed(alone)
+    wait_until(lambda: all(journal.complete for journal in status(alone.folder)), "everything has arrived")
     with alone.api() as api:
         before = _everything(api)
 

@@ -171,6 +171,9 @@ def test_a_squatted_port_gets_nothing(machine: Machine, left_behind: bool) -> No
 # --- U6
 
 
+HEARD = r'"(?:contact|modified)_ms": (\d+)'
+
+
 def _answers(machine: Machine) -> str:
     """Everything that the pages of S are made of, as one text."""
     with machine.api() as api:
@@ -227,7 +230,11 @@ def test_a_restored_copy_answers_the_same(machine: Machine, tmp_path: Path, how:
             machine.cli("backup", tmp_path / "backup")
             other.cli("restore", tmp_path / "backup", "--data", other.state / "server")
         other.start_server()
-        assert _answers(other) == before
+        after = _answers(other)
+    assert re.sub(HEARD, "", after) == re.sub(HEARD, "", before)
+    # When a run was heard of is written now and then; a copy made in between says it by the last point, to a second or two.
+    moved = [int(b) - int(a) for a, b in zip(re.findall(HEARD, before), re.findall(HEARD, after), strict=True)]
+    assert max(map(abs, moved)) < (2000 if how == "backed-up" else 1)
 
 
 # --- W16, B6
