@@ -2,6 +2,7 @@ import type { ChartSpec, Role } from '../model/grouping';
 import { lowerBound, nearest } from '../model/lines';
 import { toNumber } from '../model/numbers';
 import type { ChartPage } from '../state/charts.svelte';
+import { t } from '../state/prefs.svelte';
 import type { DrawnLine } from './draw';
 
 export interface Entry {
@@ -36,16 +37,23 @@ export function composeLines(page: ChartPage, spec: ChartSpec, parts: readonly P
     const run = page.runs.find((candidate) => candidate.id === part.run);
     if (!run) return [];
     const place = spec.metrics.findIndex((metric) => metric.name === part.name);
-    const colour = colours[systemic && !several ? place % colours.length : run.colour]!;
+    const apart = page.view.ranks === 'all' && !several;
+    const own = systemic && !several ? place % colours.length : run.colour;
     const entry = several ? run.id : part.name;
-    const faint = (alone !== null && alone !== entry) || (alone === null && pointed !== null && several && pointed !== run.id);
-    return page.feed.lines(part.run, part.name, part.rank).map((line): DrawnLine => ({
-      line, colour, faint, entry,
-      dash: spec.metrics.length > 1 ? DASH[part.role] : 'solid',
-      label: several ? run.name : labelOf(spec, part),
-      run: part.run,
-      name: part.name,
-    }));
+    return page.feed.lines(part.run, part.name, part.rank).map((line): DrawnLine => {
+      // each process a line of its own: its colour is its rank, and its training and validation are one entry
+      const ranked = apart && !systemic;
+      const mine = ranked ? `rank ${line.meta.rank}` : entry;
+      const faint = (alone !== null && alone !== mine) || (alone === null && pointed !== null && several && pointed !== run.id);
+      return {
+        line, faint, entry: mine,
+        colour: colours[(ranked ? run.colour + line.meta.rank : own) % colours.length]!,
+        dash: spec.metrics.length > 1 ? DASH[part.role] : 'solid',
+        label: ranked ? t('charts.rank', { n: line.meta.rank }) : several ? run.name : labelOf(spec, part),
+        run: part.run,
+        name: part.name,
+      };
+    });
   });
 }
 
@@ -87,7 +95,8 @@ export function readAt({ line }: DrawnLine, x: number, span: number): Reading | 
 
 /** The last value of a line, as it was logged: its last place may stand for the mean of several points. */
 export function lastOf({ line }: DrawnLine): number {
-  return line.y.length ? toNumber(line.meta.last) : NaN;
+  if (!line.y.length) return NaN;
+  return (line.meta.ranks ?? 1) > 1 ? line.y[line.y.length - 1]! : toNumber(line.meta.last); // of a mean, no process has said the last
 }
 
 /** The x of the point nearest to the cursor, so that every chart reads a place where something was logged. */

@@ -1,7 +1,7 @@
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { axisWords } from '../model/units';
-import { padded, xExtent, yExtent } from '../model/lines';
+import { based, padded, xExtent, yExtent } from '../model/lines';
 import { logTicks, niceTicks, xLabel, xTicks } from '../model/ticks';
 import type { Inks } from '../state/prefs.svelte';
 import { drawLines, type DrawnLine, type Frame } from './draw';
@@ -13,6 +13,8 @@ export interface PlotView {
   log: boolean;
   smooth: number;
   unit: string | null;
+  /** Range of y that is always seen: shares from 0 to 100 %, bytes from 0; null where the values decide. */
+  base?: readonly [number, number | null] | null;
 }
 
 export interface PlotEvents {
@@ -159,9 +161,9 @@ export class Plot {
   }
 
   #yRange(): [number, number] {
-    const { log } = this.#view;
+    const { log, base } = this.#view;
     const extent = yExtent(this.#lines.map((drawn) => drawn.line), this.#range[0], this.#range[1], log);
-    const [low, high] = padded(extent ?? (log ? [1, 10] : EMPTY), log);
+    const [low, high] = !log && base ? based(extent ?? [base[0], base[1] ?? 1], base) : padded(extent ?? (log ? [1, 10] : EMPTY), log);
     // uPlot's own logarithmic scale insists on whole decades; a linear one over exponents does not
     return log ? [Math.log10(low), Math.log10(high)] : [low, high];
   }

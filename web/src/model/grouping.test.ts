@@ -37,6 +37,13 @@ describe('sectionsOf', () => {
     expect(sections[2]?.charts[10]?.title).toBe('layer.10');
   });
 
+  it('puts what others are drawn over last, in a section of its own', () => {
+    const sections = sectionsOf(chartsOf(['epoch', 'train/epoch', 'loss', 'tokens']), 'loss', new Set(['tokens']));
+
+    expect(sections.map((section) => [section.axes ?? false, section.charts.map((chart) => chart.key)])).toEqual([[false, ['loss']], [true, ['epoch', 'train/epoch', 'tokens']]]);
+    expect(sectionsOf(chartsOf(['epoch']), null).map((section) => section.axes ?? false)).toEqual([false]);
+  });
+
   it('is empty without metrics', () => expect(sectionsOf([], null)).toEqual([]));
 });
 

@@ -22,6 +22,8 @@ export interface ChartSpec {
 export interface Section {
   name: string;
   charts: ChartSpec[];
+  /** Holds what others are drawn over: last, and closed until somebody opens it. */
+  axes?: boolean;
 }
 
 const VAL = new Set(['val', 'valid', 'validation', 'eval', 'dev']);
@@ -87,6 +89,9 @@ export const FLAT = 12;
 /** A prefix with fewer charts than this gets no heading of its own. */
 const SMALL = 3;
 
+/** Name of the section of axes: no prefix of a metric can be the same. */
+export const AXES = '\u0000axes';
+
 /** Names that only count: nobody's first question. */
 const COUNTER = /(^|\/)(epoch|step|global_step|iteration|batch)$/i;
 
@@ -101,7 +106,14 @@ function weight(section: string, main: string | null): number {
  * Charts in sections by prefix. The chart of the main metric comes first of all; a page of few charts has no headings;
  * prefixes of one or two charts share the first section and keep their full names as titles.
  */
-export function sectionsOf(charts: readonly ChartSpec[], main: string | null): Section[] {
+export function sectionsOf(charts: readonly ChartSpec[], main: string | null, axes: ReadonlySet<string> = new Set()): Section[] {
+  const isAxis = (chart: ChartSpec): boolean => chart.metrics.every(({ name }) => name !== main && (axes.has(name) || COUNTER.test(name)));
+  const counters = charts.filter(isAxis);
+  if (!counters.length || counters.length === charts.length) return valuesOf(charts, main);
+  return [...valuesOf(charts.filter((chart) => !isAxis(chart)), main), { name: AXES, axes: true, charts: counters.map(fullTitle(counters)) }];
+}
+
+function valuesOf(charts: readonly ChartSpec[], main: string | null): Section[] {
   const host = main === null ? undefined : charts.find((chart) => chart.metrics.some((metric) => metric.name === main));
   const sorted = [...charts].sort(
     (a, b) =>

@@ -212,6 +212,13 @@ export function padded([low, high]: readonly [number, number], log: boolean): [n
   return [low >= 0 && low - air < 0 ? 0 : low - air, high + air];
 }
 
+/** The range of an axis that always shows `low` to `high`, or all the values above `low` with some air. */
+export function based([least, most]: readonly [number, number], [low, high]: readonly [number, number | null]): [number, number] {
+  const foot = least < low ? padded([least, most], false)[0] : low;
+  if (high !== null && most <= high) return [foot, high];
+  return [foot, most > foot ? most + (most - foot) * 0.06 : foot + 1];
+}
+
 /** Where on the chosen axis a live point lies, or null where only the server can say. */
 export function liveX(axis: string, step: Num, timeMs: number, startedMs: number | null): number | null {
   if (axis === 'step') return toNumber(step);

@@ -31,6 +31,10 @@ export const projectPath = (project: string): string => `p/${encodeURIComponent(
 export const runPath = (run: string, tab: Tab = 'charts'): string =>
   `r/${encodeURIComponent(run)}${tab === 'charts' ? '' : `/${tab}`}`;
 
+/** Which processes of a distributed run are drawn: rank 0, the mean of all with its band, each, or the one that is behind. */
+export const RANKS = ['0', 'mean', 'all', 'slowest'] as const;
+export type Ranks = (typeof RANKS)[number];
+
 /** How charts are looked at; everything here stands in the address. */
 export interface ChartView {
   x: string;
@@ -41,9 +45,10 @@ export interface ChartView {
   /** Metric drawn alone over the whole page. */
   full: string | null;
   validation: 'both' | 'train' | 'val';
+  ranks: Ranks;
 }
 
-export const PLAIN_VIEW: ChartView = { x: 'step', smooth: 0, log: false, zoom: null, filter: '', full: null, validation: 'both' };
+export const PLAIN_VIEW: ChartView = { x: 'step', smooth: 0, log: false, zoom: null, filter: '', full: null, validation: 'both', ranks: '0' };
 
 export function readView(search: URLSearchParams): ChartView {
   const [low, high] = (search.get('zoom') ?? '').split('~').map(Number);
@@ -57,6 +62,7 @@ export function readView(search: URLSearchParams): ChartView {
     filter: search.get('filter') ?? '',
     full: search.get('full'),
     validation: validation === 'train' || validation === 'val' ? validation : 'both',
+    ranks: RANKS.find((ranks) => ranks === search.get('ranks')) ?? '0',
   };
 }
 
@@ -70,6 +76,7 @@ export function writeView(view: ChartView): Record<string, string | null> {
     filter: view.filter || null,
     full: view.full,
     val: view.validation === 'both' ? null : view.validation,
+    ranks: view.ranks === '0' ? null : view.ranks,
   };
 }
 

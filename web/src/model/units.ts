@@ -16,6 +16,12 @@ export function withoutUnit(title: string): string {
 
 const scaled = (unit: string | null): boolean => unit === 'B' || unit === 'B/s';
 
+/** The range of y within which a machine metric is honest: half a percent of change is no cliff. */
+export function wholeRange(unit: string | null): [number, number | null] | null {
+  if (unit === '%') return [0, 100];
+  return unit === 'B' || unit === 'B/s' || unit === 'W' ? [0, null] : null;
+}
+
 /** A number with the unit where that changes how it is written: 31 GB instead of 3.1e10. */
 export function formatIn(value: number, unit: string | null, form: 'plain' | 'short' | 'exact' = 'plain'): string {
   if (scaled(unit) && Number.isFinite(value)) return (value < 0 ? '\u2212' : '') + formatBytes(Math.abs(value)) + (unit === 'B/s' ? '/s' : '');

@@ -10,6 +10,8 @@ export interface ShownRun {
   short: string;
   colour: number;
   startedMs: number | null;
+  /** How many processes it has; more than one can be looked at together. */
+  processes?: number;
 }
 
 const DASHED_UP_TO = 5; // above, training and validation of every run in one chart are a thicket
@@ -22,6 +24,7 @@ export class ChartPage {
   units = $state.raw<ReadonlyMap<string, string>>(new Map());
   /** The chart that keys act on. */
   current = $state<string | null>(null);
+  readonly distributed = $derived(this.runs.some((run) => (run.processes ?? 1) > 1));
   readonly crowded = $derived(this.runs.length > DASHED_UP_TO);
   readonly validation = $derived(this.crowded && this.view.validation === 'both' ? 'train' : this.view.validation);
   readonly feed: Feed;
@@ -33,7 +36,7 @@ export class ChartPage {
   constructor(owner: string, axis?: string) {
     this.#axis = axis;
     this.feed = new Feed(owner, (id) => this.runs.find((run) => run.id === id)?.startedMs ?? null);
-    this.feed.setView({ x: this.x, zoom: this.view.zoom });
+    this.feed.setView({ x: this.x, zoom: this.view.zoom, ranks: this.view.ranks });
   }
 
   get x(): string {
@@ -51,7 +54,7 @@ export class ChartPage {
       this.#stack = [];
     }
     Object.assign(this.view, parts);
-    this.feed.setView({ x: this.x, zoom: this.view.zoom });
+    this.feed.setView({ x: this.x, zoom: this.view.zoom, ranks: this.view.ranks });
     clearTimeout(this.#timer);
     // a drag changes the view at every frame, and browsers count how often an address is written
     this.#timer = setTimeout(() => router.set(writeView(this.view)), 150);

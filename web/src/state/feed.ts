@@ -8,6 +8,8 @@ import { live } from './live.svelte';
 export interface FeedView {
   x: string;
   zoom: readonly [number, number] | null;
+  /** Other than rank 0, lines are the server's to make: live points only tell that it is time to ask again. */
+  ranks: string;
 }
 
 interface Slot {
@@ -38,7 +40,7 @@ const KEPT = 400; // slots without a chart that stay for scrolling back
  */
 export class Feed {
   #slots = new Map<string, Slot>();
-  #view: FeedView = { x: 'step', zoom: null };
+  #view: FeedView = { x: 'step', zoom: null, ranks: '0' };
   #scheduled = false;
   #refetch = new Map<string, number>();
   #owner: string;
@@ -153,22 +155,22 @@ export class Feed {
   }
 
   async #fetch(slots: Slot[]): Promise<void> {
-    const { x, zoom } = this.#view;
+    const { x, zoom, ranks } = this.#view;
     const wanted = slots[0]!.pending;
     const air = zoom ? (zoom[1] - zoom[0]) * 0.02 : 0; // a little more than is seen, so that lines reach the edges
     const body: ChartRequest = {
       lines: slots.map((slot) => ({ ...slot.ref, attempt: 'all' })),
-      x, lo: zoom ? zoom[0] - air : null, hi: zoom ? zoom[1] + air : null, buckets: slots[0]!.buckets,
+      x, lo: zoom ? zoom[0] - air : null, hi: zoom ? zoom[1] + air : null, buckets: slots[0]!.buckets, ranks,
     };
     try {
       const columns = await postColumns<ChartMeta>('charts', body, this.#abort.signal);
       const lines = decodeLines(columns);
       for (const slot of slots) {
         if (slot.pending !== wanted) continue;
-        const mine = lines.filter(({ meta }) => meta.run === slot.ref.run && meta.name === slot.ref.name && meta.rank === (slot.ref.rank ?? 0));
+        const mine = lines.filter(({ meta }) => meta.run === slot.ref.run && meta.name === slot.ref.name && (ranks !== '0' || meta.rank === (slot.ref.rank ?? 0)));
         slot.lines = [...mine.filter(({ meta }) => !meta.pale), ...mine.filter(({ meta }) => meta.pale)];
         slot.seq = columns.meta.seq;
-        slot.tail = notIn(slot.tail, slot.seq, slot.lines[0]?.meta.last_step ?? null);
+        slot.tail = ranks === '0' ? notIn(slot.tail, slot.seq, slot.lines[0]?.meta.last_step ?? null) : [];
         slot.asked = wanted;
         slot.error = null;
         slot.failures = 0;
@@ -204,8 +206,13 @@ export class Feed {
       if (slot.seq >= 0 && from > slot.seq) this.#again(slot, 0); // points may lie between the answer and the first live question
     }
     for (const points of answer.points) {
-      const slot = this.#slots.get(lineKey(points.run, points.name, points.rank));
+      const together = this.#view.ranks !== '0';
+      const slot = this.#slots.get(lineKey(points.run, points.name, together ? 0 : points.rank));
       if (!slot?.users.size || to <= slot.seq) continue;
+      if (together) {
+        if (slot.seq >= 0) this.#again(slot, 1500);
+        continue;
+      }
       const fresh = points.values.map((value, k): LivePoint => ({ step: toNumber(points.steps[k]), timeMs: points.times_ms[k]!, value: toNumber(value), from, to }));
       slot.tail.push(...(slot.seq < 0 ? fresh : notIn(fresh, slot.seq, slot.lines[0]?.meta.last_step ?? null)));
       if (slot.seq < 0) continue; // the first answer is on its way
@@ -245,6 +252,6 @@ export class Feed {
   }
 }
 
-function signature({ x, zoom }: FeedView, buckets: number): string {
-  return `${x} ${zoom?.join() ?? ''} ${buckets}`;
+function signature({ x, zoom, ranks }: FeedView, buckets: number): string {
+  return `${x} ${zoom?.join() ?? ''} ${ranks} ${buckets}`;
 }

@@ -37,11 +37,12 @@ export class ProjectPage {
   names = $state.raw<string[]>([]);
   closed = $state.raw<Group[]>([]);
   units = $state.raw<ReadonlyMap<string, string>>(new Map());
+  axes = $state.raw<ReadonlySet<string>>(new Set());
   beats = $state<Record<string, number>>({});
   readonly selected = $derived(this.#selected());
   readonly shown: ShownRun[] = $derived.by(() => {
     const colours = assignColours(this.selected);
-    return this.selected.map((run) => ({ id: run.id, name: run.name, short: run.short, colour: colours.get(run.id)!, startedMs: run.started_ms ?? run.created_ms }));
+    return this.selected.map((run) => ({ id: run.id, name: run.name, short: run.short, colour: colours.get(run.id)!, startedMs: run.started_ms ?? run.created_ms, processes: run.world_size }));
   });
   readonly main = $derived(this.runs.find((run) => run.main_metric)?.main_metric ?? null);
   #known = new Map<string, RunMetrics>();
@@ -197,11 +198,13 @@ export class ProjectPage {
   #gather(): void {
     const mine = this.#mine();
     const units = new Map<string, string>();
+    const axes = new Set<string>();
     const groups = new Map<string, number>();
     const names = new Set<string>();
     for (const metrics of mine) {
-      for (const { name, unit } of metrics.list) {
+      for (const { name, unit, x } of metrics.list) {
         if (name.startsWith('system/')) continue;
+        if (x && !['step', 'time', 'relative'].includes(x)) axes.add(x);
         names.add(name);
         if (unit) units.set(name, unit);
       }
@@ -209,6 +212,7 @@ export class ProjectPage {
       for (const { prefix, count } of metrics.closed) if (prefix !== 'system') groups.set(prefix, Math.max(count, groups.get(prefix) ?? 0));
     }
     this.units = units;
+    this.axes = axes;
     this.closed = [...groups].map(([prefix, count]) => ({ prefix, count }));
     if ([...names].join('\n') !== this.names.join('\n')) this.names = [...names];
   }

@@ -10,6 +10,7 @@ import { live } from './live.svelte';
 import { RunMetrics } from './metrics.svelte';
 
 const RATE_MS = 15_000;
+const BUILT_IN = new Set(['step', 'time', 'relative']);
 
 /** A number for the head of a run page. */
 export interface Headline {
@@ -40,6 +41,7 @@ export class RunPage {
     const unit = metric.unit ?? (metric.name.startsWith('system/') ? systemUnit(metric.name) : null);
     return unit ? [[metric.name, unit] as const] : [];
   })));
+  readonly axes = $derived(new Set(this.metrics.flatMap((metric) => (metric.x && !BUILT_IN.has(metric.x) ? [metric.x] : []))));
   readonly main = $derived(this.detail?.main_metric ?? null);
   readonly headlines = $derived(headlinesOf(this.metrics, this.main));
   readonly tabs = $derived.by(() => this.#tabs());
