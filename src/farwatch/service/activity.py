@@ -110,13 +110,23 @@ class Activity:
             first_metric=live.first_metric,
         )
 
-    def note(self, seq: int, batches: Iterable[tuple[RunRow, WriterRow, Decoded, int]]) -> None:
-        """Count committed batches (run, writer, content, packed bytes) up to commit `seq`."""
+    def note(
+        self,
+        seq: int,
+        batches: Iterable[tuple[RunRow, WriterRow, Decoded, int]],
+        *,
+        replayed: bool = False,
+    ) -> None:
+        """Count committed batches (run, writer, content, packed bytes) up to commit `seq`.
+
+        `replayed`: they came before the server's start, so that their runs were not heard of now but when they were logged.
+        """
         now_ms = self._clock.wall_us() // 1000
         now_us = self._clock.mono_us()
         with self._lock:
             for run, writer, decoded, size in batches:
-                self._note(self.live(run), run, writer, decoded, size, now_ms)
+                at_ms = min(_newest_ms(decoded), now_ms) if replayed else now_ms
+                self._note(self.live(run), run, writer, decoded, size, at_ms)
                 sign = self.sign(writer.id)
                 sign.contact_us = now_us
                 sign.last_ms = max(sign.last_ms, min(_newest_ms(decoded), now_ms))
@@ -126,7 +136,8 @@ class Activity:
         self, live: Live, run: RunRow, writer: WriterRow, decoded: Decoded, size: int, now_ms: int
     ) -> None:
         live.dirty = True
-        live.modified_ms = live.contact_ms = now_ms
+        live.modified_ms = max(live.modified_ms, now_ms)
+        live.contact_ms = max(live.contact_ms, now_ms)
         live.heard_us = self._clock.mono_us()
         live.bytes += size
         count = len(decoded.index)

@@ -358,7 +358,8 @@ class Ingest:
             if changes:
                 self._meta.write(lambda writes, piece=piece: self._apply_one(writes, piece), durable=False)  # type: ignore[misc]
             fresh = self._meta.writer(writer.writer_id) or row
-            self._activity.note(seq, [(self._meta.run(run.no) or run, fresh, decoded, 0)])
+            batch = (self._meta.run(run.no) or run, fresh, decoded, decoded.packed_bytes)
+            self._activity.note(seq, [batch], replayed=True)
             if run.no not in stale:
                 stale.add(run.no)
                 self._activity.touch(run, all_metrics=True)

@@ -72,6 +72,7 @@ class Decoded:
     `names`: metric names. `kinds`: one letter per name, `f`, `i` or `b`: how the values were logged.
     `index`: (n,) int32 into `names`, in record order. `points`: n points. `others`: records that are no numbers,
     with their absolute step and time. `schemas`: schemas first seen in this batch, id -> (keys, types).
+    `packed_bytes`: what the batch was sent in, where it was read back from a log.
     """
 
     names: list[str]
@@ -80,6 +81,7 @@ class Decoded:
     points: Points
     others: list["Other"]
     schemas: dict[int, tuple[list[str], str]] = field(default_factory=dict)
+    packed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

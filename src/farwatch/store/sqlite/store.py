@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -178,7 +179,7 @@ class SqliteStore:
     def _decode(self, row: Row, writer: Writer, schemas: Schemas) -> Decoded | None:
         try:
             batch = Batch.decode(unpack(row.packed, row.encoding, 1 << 31))
-            return decode_batch(batch, writer, schemas)
+            return replace(decode_batch(batch, writer, schemas), packed_bytes=len(row.packed))
         except FarwatchError as error:
             self._note(f"log {row.seq}", f"a batch of writer {row.writer_id} is damaged: {error.message}")
             return None
