@@ -31,6 +31,7 @@ COLUMNS_KEPT = 64  # cached summary columns
 CELL_TEXT_MAX = 200
 
 _POWERS = np.array([10.0**power for power in range(23)])  # those that a double holds exactly
+_LIVE = ("points", "bytes", "step", "modified", "contact", "duration")  # what activity knows better than the database
 _CREATED = attrgetter("created_ms", "no")
 
 Describe = Callable[[RunRow], dict[str, Any]]
@@ -177,7 +178,8 @@ class RunTable:
             if not run.purged and (run.deleted_ms is not None) == deleted and (archived or not run.archived)
             and (allowed is None or allowed(run))
         ]  # fmt: skip
-        runs = [self._activity.overlay(run) for run in runs]
+        if any(name in f"{where} {sort}" for name in _LIVE):
+            runs = [self._activity.overlay(run) for run in runs]
         if q and q.strip():
             runs = _containing(runs, q.strip().lower())
         if where and where.strip():
@@ -186,6 +188,7 @@ class RunTable:
         total = len(runs)
         offset = _offset(cursor, runs)
         page = runs[offset : offset + max(0, min(limit, self._settings.query_rows_max))]
+        page = [self._activity.overlay(run) for run in page]
         wanted = columns.split(",") if isinstance(columns, str) else columns or ()
         listed = self._expand([name for name in wanted if name], page)
         rows = self._rows(page, listed, exact)

@@ -28,6 +28,7 @@ from farwatch.store.decode import decode_batch, unpack
 from farwatch.store.series.cut import cut
 from farwatch.store.sqlite.answers import infos, no_points, place, span, without
 from farwatch.store.sqlite.catalog import RunState
+from farwatch.store.sqlite.heap import give_back
 from farwatch.store.sqlite.lock import FolderLock
 from farwatch.store.sqlite.log import LogFile, Row, Schemas
 from farwatch.store.sqlite.read import Range, Walk
@@ -310,6 +311,7 @@ class SqliteStore:
             try:
                 if shelf.frozen is not None:
                     self._flush_once()
+                    give_back()
                 while not self._closing and shelf.frozen is None and (shelf.compact() or shelf.reclaim()):
                     pass
                 self._trouble = None
