@@ -168,6 +168,11 @@ class Bed:
                     found.append(int(name))
         return found
 
+    def agent(self) -> int:
+        """The process id of the agent, once those that came second have left."""
+        until(lambda: len(self.agents()) == 1, 30, "one agent")
+        return self.agents()[0]
+
     def api(self) -> Api:
         return Api(settings=load(self.environ))
 

@@ -44,7 +44,7 @@ def measure() -> Iterable[Row]:
         for turn in range(5):
             trainer = there.train(TRAINER, f"delivery-{turn}", STEPS)
             _answer(trainer)
-            (agent,) = there.agents()
+            agent = there.agent()
             when_quiet(agent, there.pid)
             before = cpu_s(agent), cpu_s(there.pid)
             _go(trainer)

@@ -74,7 +74,7 @@ def _answer(trainer: "subprocess.Popen[str]") -> dict[str, float]:
 
 def _idle(there: Bed) -> Iterator[Row]:
     """The last trainer is alive and logs nothing; the agent still samples the machine."""
-    (agent,) = there.agents()
+    agent = there.agent()
     when_quiet(agent, there.pid)
     before = cpu_s(agent), cpu_s(there.pid)
     began = time.monotonic()
