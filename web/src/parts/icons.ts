@@ -13,6 +13,9 @@ export const ICONS = {
   copy: 'M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z',
   check: 'M3 8.5 6.5 12 13 4.5',
   zoomOut: 'M7 12a5 5 0 1 0 0-10 5 5 0 0 0 0 10ZM10.7 10.7 14 14M4.8 7h4.4',
+  edit: 'M3 13l.7-2.8 6.8-6.8 2.1 2.1-6.8 6.8zM9 5l2.1 2.1',
+  open: 'M9.5 2.5h4v4M13.5 2.5 7.5 8.5M6.5 3.5h-4v10h10v-4',
+  trash: 'M2.5 4.5h11M6 4.5v-2h4v2M4.2 4.5l.6 9h6.4l.6-9',
 } as const;
 
 export type IconName = keyof typeof ICONS;

@@ -6,6 +6,7 @@ import { varying } from '../model/grouping';
 import { isCondition } from '../model/route';
 import type { ShownRun } from './charts.svelte';
 import type { Group } from '../model/groups';
+import { diverged } from './diverged.svelte';
 import { live } from './live.svelte';
 import { RunMetrics } from './metrics.svelte';
 import { prefs } from './prefs.svelte';
@@ -14,6 +15,7 @@ import { router } from './router.svelte';
 const PAGE = 100;
 const AUTO = 5; // runs shown before anybody chooses: as many as can have both training and validation lines
 const MOST = 60;
+const LOSSES = ['val/loss', 'eval_loss', 'val_loss', 'eval/loss', 'train/loss', 'train_loss', 'loss'];
 
 export interface ColumnNames {
   config: string[];
@@ -38,6 +40,8 @@ export class ProjectPage {
   closed = $state.raw<Group[]>([]);
   units = $state.raw<ReadonlyMap<string, string>>(new Map());
   axes = $state.raw<ReadonlySet<string>>(new Set());
+  /** The metric of each run that has become no number: its main metric, else a loss. */
+  nan = $state.raw<Record<string, string>>({});
   beats = $state<Record<string, number>>({});
   readonly selected = $derived(this.#selected());
   readonly shown: ShownRun[] = $derived.by(() => {
@@ -109,9 +113,11 @@ export class ProjectPage {
     try {
       if (!this.loaded) await this.#loadColumns();
       const columns = prefs.columns[this.project] ?? this.#guess();
-      const list = await this.#page(columns, null, Math.max(PAGE, Math.min(500, this.runs.length)));
+      const list = await this.#page([...new Set([...columns, ...this.#watched])], null, Math.max(PAGE, Math.min(500, this.runs.length)));
       if (sequence !== this.#sequence) return;
-      this.columns = prefs.columns[this.project] ? list.columns : this.#worth(list);
+      this.#mark(list);
+      const own = list.columns.filter((column) => !this.#watched.includes(column) || columns.includes(column));
+      this.columns = prefs.columns[this.project] ? own : this.#worth({ ...list, columns: own });
       const places = this.columns.map((column) => list.columns.indexOf(column));
       this.runs = list.runs.map((run) => ({ ...run, cells: places.map((place) => run.cells[place] ?? null) }));
       this.total = list.total;
@@ -128,10 +134,29 @@ export class ProjectPage {
 
   async more(): Promise<void> {
     if (!this.next) return;
-    const list = await this.#page(this.columns, this.next, PAGE);
+    const list = await this.#page([...new Set([...this.columns, ...this.#watched])], this.next, PAGE);
+    this.#mark(list);
+    const places = this.columns.map((column) => list.columns.indexOf(column));
     const known = new Set(this.runs.map((run) => run.id));
-    this.runs = [...this.runs, ...list.runs.filter((run) => !known.has(run.id))];
+    this.runs = [...this.runs, ...list.runs.filter((run) => !known.has(run.id)).map((run) => ({ ...run, cells: places.map((place) => run.cells[place] ?? null) }))];
     this.next = list.next;
+  }
+
+  /** Summaries that tell whether a run has diverged, asked for beside what the table shows. */
+  get #watched(): string[] {
+    return LOSSES.map((name) => `summary.${name}`).filter((name) => this.available.summary.includes(name)).slice(0, 3).map((name) => `${name}.last`);
+  }
+
+  #mark(list: RunList): void {
+    const nan = { ...this.nan };
+    for (const run of list.runs) {
+      const lost = list.columns.findIndex((column, k) => this.#watched.includes(column) && run.cells[k] === 'NaN');
+      const name = run.main_last === 'NaN' ? run.main_metric : lost < 0 ? null : list.columns[lost]!.replace(/^summary\./, '').replace(/\.last$/, '');
+      if (name) nan[run.id] = name;
+      else delete nan[run.id];
+      if (name) diverged.want(run.id, name);
+    }
+    this.nan = nan;
   }
 
   #selected(): ListedRun[] {
@@ -156,7 +181,7 @@ export class ProjectPage {
   /** Columns to ask for when nobody has chosen: what people compare by, and the config that may differ. */
   #guess(): string[] {
     const { config, summary } = this.available;
-    const first = ['val/loss', 'eval_loss', 'val_loss', 'eval/loss', 'train/loss', 'loss'].map((name) => `summary.${name}`).find((name) => summary.includes(name));
+    const first = LOSSES.map((name) => `summary.${name}`).find((name) => summary.includes(name));
     return [...config.slice(0, 24), ...(first ? [`${first}.min`] : [])];
   }
 

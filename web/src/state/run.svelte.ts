@@ -79,6 +79,11 @@ export class RunPage {
     this.loaded = true;
   }
 
+  /** Take over what a change of the run was answered with. */
+  merge(row: Partial<RunDetail>): void {
+    if (this.detail) this.detail = { ...this.detail, ...row };
+  }
+
   async #loadMetrics(): Promise<void> {
     if (!this.detail) return;
     const known = this.known ?? new RunMetrics(this.detail.id);
