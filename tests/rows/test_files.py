@@ -35,8 +35,8 @@ def captured(run: Run, *names: str) -> dict:
 
 
 def sources(run: Run) -> list[str]:
-    """Paths of the kept source files."""
-    listed = [file.path for file in run.files()]
+    """Paths of the kept source files that have arrived."""
+    listed = [file.path for file in run.files() if file.sha256]
     return sorted(path.removeprefix("source/") for path in listed if path.startswith("source/"))
 
 
@@ -175,10 +175,10 @@ def test_git_state_diff_and_packages_without_any_secret(machine: Machine, reposi
         assert (state["branch"], state["message"].splitlines()[0], state["dirty"]) == ("main", "first message", True)
         assert "Ada" in str(state["author"]) and "example.org/a/b.git" in json.dumps(state["remotes"])
         assert found["packages"]["numpy"] == np.__version__
-        diff = until(lambda: [file.path for file in run.files() if file.path.endswith(".diff")], 20, "the diff")[0]
+        diff = until(lambda: [file.path for file in run.files() if file.path.endswith(".diff") and file.sha256], 20, "the diff")[0]
         text = run.download(diff, machine.folder / "got.diff").read_text()
         assert "+changed = True" in text.splitlines()
-        assert sources(run) != []
+        until(lambda: sources(run))
         everything = json.dumps([run.detail, [line.text for line in run.console()]])
     machine.kill_server(15)
     assert CANARY not in everything

@@ -395,4 +395,5 @@ def test_points_are_small_on_disk_and_leave_quickly(machine: Machine, n: int, tm
     assert frame.num_rows == 2 * n
     values = frame.column("value").to_numpy()
     assert math.isnan(values[n // 3]) or math.isnan(values[n + n // 3])
-    assert rate > 150_000, rate  # a million and more where nobody else works, without the start of the interpreter
+    # A million and more where nobody else works; the short one is mostly the start of the interpreter.
+    assert rate > (50_000 if n < 1_000_000 else 500_000), rate
