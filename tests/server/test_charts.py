@@ -162,6 +162,24 @@ def test_overview_of_many_lines_keeps_every_envelope_and_fits_in_200_kb(world: W
         assert (high >= true_high - unit / 100).all() and (high <= true_high + unit).all()
 
 
+@pytest.mark.parametrize("axis", ["step", "time"])
+def test_mean_of_ranks_of_different_lengths_has_no_beat(world: World, axis: str) -> None:
+    for rank, length in enumerate((15_000, 15_000, 12_000)):
+        steps = np.arange(length)
+        world.log("r", "loss", steps, np.full(length, float(rank)), rank=rank, times=steps * 1_000_000)
+
+    meta, arrays = world.chart([{"run": "r", "name": "loss"}], x=axis, ranks="mean")
+
+    assert meta["lines"][0]["ranks"] == 3 and 200 <= meta["lines"][0]["length"] <= 250
+    x, mean = part(meta, arrays, 0, "x"), part(meta, arrays, 0, "mean")
+    x = x if axis == "step" else x / 1_000
+    together = x < 11_900
+    assert np.allclose(mean[together], 1.0) and np.allclose(mean[x > 12_100], 0.5)
+    low, high = part(meta, arrays, 0, "min"), part(meta, arrays, 0, "max")
+    assert set(low[together]) == {0.0} and set(high[together]) == {2.0}
+    assert part(meta, arrays, 0, "count").sum() == 42_000
+
+
 @pytest.mark.parametrize("others", [0, 99])
 def test_small_changes_of_large_values_are_drawn_as_they_were(world: World, others: int) -> None:
     rng = np.random.default_rng(8)

@@ -224,7 +224,11 @@ class Charts:
         asked: dict[tuple[float | None, float | None, int], list[tuple[Line, int]]] = {}
         for line in lines:
             line.parts = [None] * len(line.spans)
-            shares = _shares(line.spans, wanted.lo, wanted.hi, wanted.buckets)
+            shares = (
+                [2 * wanted.buckets] * len(line.spans)  # ranks lie over each other and share nothing
+                if line.mean
+                else _shares(line.spans, wanted.lo, wanted.hi, wanted.buckets)
+            )
             for place, (span, buckets) in enumerate(zip(line.spans, shares, strict=True)):
                 lo, hi = _most(span.lo, wanted.lo), _least(span.hi, wanted.hi)
                 if lo is None or hi is None or lo <= hi:
@@ -247,7 +251,8 @@ class Charts:
             scale = 1e6 if wanted.axis == "relative" else 1e3
             lo = None if wanted.lo is None else wanted.lo * scale + start
             hi = None if wanted.hi is None else wanted.hi * scale + start
-            shares = [max(SMALLEST_PIECE, wanted.buckets // max(1, len(line.spans)))] * len(line.spans)
+            each = 2 * wanted.buckets if line.mean else wanted.buckets // max(1, len(line.spans))
+            shares = [max(SMALLEST_PIECE, each)] * len(line.spans)
             parts = [self._timed(span, lo, hi, share) for span, share in zip(line.spans, shares, strict=True)]
             line.approximate = any(approximate for _, approximate in parts)
             drawn = joined([part for part, _ in parts], wanted.buckets, across=line.mean)

@@ -50,18 +50,18 @@ class Line:
 def joined(parts: Sequence[Buckets], buckets: int, *, across: bool = False) -> Buckets:
     """Parts of one line as one line of at most `buckets` buckets.
 
-    `across`: parts lie over each other (ranks); points at one x become one bucket, with the envelope of all.
+    `across`: parts lie over each other (ranks): their mean, with the envelope of all.
     """
     present = [part for part in parts if len(part.lo)]
     if not present:
         return recut.empty()
-    whole = (
-        recut.same_place(present)
-        if across
-        else present[0]
-        if len(present) == 1
-        else recut.concatenated(present)
-    )
+    if across and len(present) > 1:
+        if all(part.exact for part in present):
+            whole = recut.same_place(present)
+            if len(whole.lo) <= buckets:
+                return whole
+        return recut.averaged(present, max(buckets, 1))
+    whole = present[0] if len(present) == 1 else recut.concatenated(present)
     return recut.regrouped(whole, max(buckets, 1))
 
 

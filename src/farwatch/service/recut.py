@@ -64,14 +64,48 @@ def regrouped(buckets: Buckets, most: int) -> Buckets:
     if len(buckets.lo) <= most:
         return buckets
     middle = buckets.lo / 2 + buckets.hi / 2
-    low, high = float(middle.min()), float(middle.max())
-    span = high / 2 - low / 2  # halves, because the difference of two large numbers may overflow
-    share = (middle / 2 - low / 2) / span if span > 0 else np.zeros(len(middle))
-    numbers = np.minimum((share * most).astype(np.int64), most - 1)
+    numbers = _numbers(middle, float(middle.min()), float(middle.max()), most)
     if (numbers[1:] < numbers[:-1]).any():
         order = np.argsort(numbers, kind="stable")
         buckets, numbers = chosen(buckets, order), numbers[order]
     return _merged(buckets, np.flatnonzero(np.diff(numbers, prepend=-1)))
+
+
+def _numbers(middle: NDArray[np.float64], low: float, high: float, most: int) -> NDArray[np.int64]:
+    """In which of `most` intervals of equal width from `low` to `high` each place lies."""
+    span = high / 2 - low / 2  # halves, because the difference of two large numbers may overflow
+    share = (middle / 2 - low / 2) / span if span > 0 else np.zeros(len(middle))
+    return np.minimum((share * most).astype(np.int64), most - 1)
+
+
+def averaged(parts: Sequence[Buckets], most: int) -> Buckets:
+    """Parts that lie over each other on one grid of `most` intervals: the envelope of all, and the mean of their means.
+
+    Each part counts once in an interval, however its own buckets fall into it: weights by count would draw the beat of two grids.
+    """
+    middles = [part.lo / 2 + part.hi / 2 for part in parts]
+    low, high = min(float(one.min()) for one in middles), max(float(one.max()) for one in middles)
+    lo, hi = np.full(most, np.inf), np.full(most, -np.inf)
+    least, greatest, last = (np.full(most, np.nan) for _ in range(3))
+    total, known = np.zeros(most), np.zeros(most, np.int64)
+    count, nonfinite = np.zeros(most, np.int64), np.zeros(most, np.int64)
+    for part, middle in zip(parts, middles, strict=True):
+        numbers = _numbers(middle, low, high, most)
+        order = np.argsort(numbers, kind="stable")
+        starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+        at, own = numbers[order][starts], _merged(chosen(part, order), starts)
+        lo[at], hi[at] = np.minimum(lo[at], own.lo), np.maximum(hi[at], own.hi)
+        least[at], greatest[at] = np.fmin(least[at], own.min), np.fmax(greatest[at], own.max)
+        finite = np.isfinite(own.mean)
+        total[at] += np.where(finite, own.mean, 0.0)
+        known[at] += finite
+        count[at] += own.count
+        nonfinite[at] += own.nonfinite
+        last[at] = own.last
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = total / known
+    every = Buckets(lo, hi, least, greatest, mean, last, count, nonfinite, exact=False)
+    return chosen(every, count > 0)
 
 
 def same_place(parts: Sequence[Buckets]) -> Buckets:
