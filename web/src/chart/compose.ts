@@ -67,7 +67,7 @@ function labelOf(spec: ChartSpec, part: Part): string {
 export function entriesOf(lines: readonly DrawnLine[]): Entry[] {
   const entries = new Map<string, Entry>();
   for (const drawn of lines) {
-    if (drawn.line.meta.pale) continue;
+    if (drawn.line.meta.pale || !drawn.line.x.length) continue; // nothing to read where nothing was logged
     const entry = entries.get(drawn.entry);
     if (entry) entry.lines.push(drawn);
     else entries.set(drawn.entry, { key: drawn.entry, label: drawn.label, colour: drawn.colour, dash: drawn.dash, lines: [drawn] });

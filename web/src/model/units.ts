@@ -30,11 +30,13 @@ export function formatIn(value: number, unit: string | null, form: 'plain' | 'sh
 
 /** Words of an axis: as short as they can be while they differ. */
 export function axisWords(places: readonly number[], unit: string | null): string[] {
-  for (let digits = 3; digits < 12; digits++) {
+  for (let digits = 3; digits < 9; digits++) {
     const words = places.map((place) => (scaled(unit) ? (place < 0 ? '\u2212' : '') + formatBytes(Math.abs(place), digits) + (unit === 'B/s' ? '/s' : '') : formatShort(place, digits)));
     if (new Set(words).size === words.length) return words;
   }
-  return places.map(String);
+  // large numbers that differ far behind: the lowest whole, the others by how much more they are
+  const first = Math.min(...places);
+  return places.map((place) => (place === first ? formatIn(first, unit, 'exact') : `+${formatIn(Number((place - first).toPrecision(6)), unit, 'short')}`));
 }
 
 /** Whether the unit still has to be written beside the title. */
