@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from farwatch.api import Api, Run
 from farwatch.settings import load
 from farwatch.wire.states import FINAL
@@ -196,3 +198,13 @@ class Server:
                 process.kill()
             process.communicate()
         self.stop()
+        self._end_agent()
+
+    def _end_agent(self) -> None:
+        """End this folder's agent, which would go on trying to reach a server that is gone."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                words = process.cmdline()
+                if "farwatch.agent" in words and str(self.folder) in words:
+                    process.terminate()
+                    process.wait(LIMIT_S)
