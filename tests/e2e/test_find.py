@@ -19,6 +19,7 @@ def test_id_on_the_home_page_opens_the_run_and_an_unknown_one_stays(
     server.train(SAYS, project)
     with server.api() as api:
         run = server.ended(api, project)[0]
+        name = run.name
     page.goto(server.address)
     find = page.get_by_placeholder("Open a run")
 
@@ -30,7 +31,7 @@ def test_id_on_the_home_page_opens_the_run_and_an_unknown_one_stays(
     find.press("Enter")
 
     expect(page).to_have_url(f"{server.address}/r/{run.id[:7]}")
-    expect(page.get_by_role("heading", name=run.name)).to_be_visible()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
 
 
 test_id_on_the_home_page_opens_the_run_and_an_unknown_one_stays.expected_troubles = r"404"  # type: ignore[attr-defined]
