@@ -253,3 +253,61 @@ def test_deleted_run_is_dropped_for_good_after_its_time(inside: Inside) -> None:
 
     assert inside.store.series(run) == []
     assert inside.runs.list(deleted=True)["total"] == 0
+
+
+def quiet(inside: Inside, process: object, seconds: float) -> None:
+    """Let time pass with an agent that says that the process lives."""
+    for _ in range(int(seconds // 10)):
+        inside.clock.advance(10)
+        inside.beat(process, alive=True)
+        inside.liveness.tick()
+
+
+def test_a_hung_step_is_stalled_and_heals_when_it_logs(inside: Inside) -> None:
+    process = inside.started()
+    for _ in range(4):
+        process.log({"a": 1.0}).send()
+        quiet(inside, process, 20)
+
+    quiet(inside, process, 560)
+    assert state(inside, process.run)[0] == "running"
+    quiet(inside, process, 40)
+    assert state(inside, process.run) == ("stalled", "nothing logged for 10 min; the longest pause before was 20 s")
+    quiet(inside, process, 100)
+    assert state(inside, process.run)[0] == "stalled"
+
+    process.log({"a": 1.0}).send()
+    assert state(inside, process.run) == ("running", "")
+
+
+def test_a_slow_logger_is_not_stalled_within_ten_times_its_longest_pause(inside: Inside) -> None:
+    process = inside.started()
+    for _ in range(3):
+        process.log({"a": 1.0}).send()
+        quiet(inside, process, 300)
+
+    quiet(inside, process, 2600)
+    assert state(inside, process.run)[0] == "running"
+    quiet(inside, process, 200)
+    assert state(inside, process.run)[0] == "stalled"
+
+
+def test_a_slow_first_step_is_never_stalled(inside: Inside) -> None:
+    process = inside.started().log({"a": 1.0})
+    process.send()
+
+    quiet(inside, process, 7200)
+
+    assert state(inside, process.run) == ("running", "")
+
+
+def test_an_idle_notebook_is_idle(inside: Inside) -> None:
+    process = inside.started()
+    process.add(Kind.PATCH, {"capture": {"in_notebook": True}})
+    for _ in range(4):
+        process.log({"a": 1.0}).send()
+        quiet(inside, process, 10)
+
+    quiet(inside, process, 700)
+
+    assert state(inside, process.run)[0] == "idle"

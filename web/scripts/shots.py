@@ -38,8 +38,11 @@ def main(base: str, folder: Path, wanted: list[str]) -> None:
         browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
         for size, (width, height) in SIZES.items():
             for theme in ("light", "dark"):
-                context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme,
-                                              has_touch=size == "phone", is_mobile=size == "phone", device_scale_factor=1 if size == "wide" else 2)
+                phone = size == "phone"
+                context = browser.new_context(
+                    viewport={"width": width, "height": height}, color_scheme=theme, has_touch=phone, is_mobile=phone,
+                    device_scale_factor=1 if size == "wide" else 2,
+                )  # fmt: skip
                 page = context.new_page()
                 page.on("console", lambda message: message.type in ("error", "warning") and print("console:", message.text))
                 page.on("pageerror", lambda error: print("page error:", error))
@@ -51,7 +54,10 @@ def main(base: str, folder: Path, wanted: list[str]) -> None:
                     page.screenshot(path=folder / f"{name}-{size}-{theme}.png")
                     overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
                     top = page.evaluate("Math.round(document.querySelector('.cell')?.getBoundingClientRect().top ?? -1)")
-                    seen = page.evaluate("[...document.querySelectorAll('.cell')].filter(c => c.getBoundingClientRect().bottom <= innerHeight).length")
+                    seen = page.evaluate(
+                        "[...document.querySelectorAll('.cell')]"
+                        ".filter(c => c.getBoundingClientRect().bottom <= innerHeight).length"
+                    )
                     print(f"{name}-{size}-{theme}: first chart at {top}, {seen} whole charts, overflow {overflow}")
                 context.close()
         browser.close()

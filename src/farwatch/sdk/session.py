@@ -276,6 +276,8 @@ def init(
     SESSION.add(run)
     if mapping:
         run._patch({"config": where.mask(mapping)}, vital=True)
+    if place.in_notebook():
+        run._patch({"capture": {"in_notebook": True}})
     if console and settings.mode != "disabled":
         run._lines = _capture(run)
     if settings.mode != "disabled":

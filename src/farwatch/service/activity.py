@@ -19,6 +19,24 @@ SYSTEM_PREFIX = "system/"
 
 
 @dataclass(slots=True)
+class Pauses:
+    """How a run logs, learned since the server's start: when it last did, on the monotonic clock, its longest pause so far,
+    and how many pauses that is the longest of.
+    """
+
+    logged_us: int = 0
+    longest_us: int = 0
+    count: int = 0
+
+    def logged(self, now_us: int) -> None:
+        """A call has come."""
+        if self.logged_us:
+            self.longest_us = max(self.longest_us, now_us - self.logged_us)
+            self.count += 1
+        self.logged_us = now_us
+
+
+@dataclass(slots=True)
 class Live:
     """A run's numbers as they are now. `fresh`: metrics whose summary is older than their points; None means all.
     `heard_us`: on the monotonic clock, when one of its writers or their agents last spoke. `unseen`: its process runs
@@ -36,6 +54,7 @@ class Live:
     dirty: bool = False
     heard_us: int = 0
     unseen: bool = False
+    pauses: Pauses = field(default_factory=Pauses)
 
 
 @dataclass(slots=True)
@@ -148,6 +167,7 @@ class Activity:
             live.fresh.update(decoded.names)
         if writer.role == "system" or writer.rank != 0:
             return
+        live.pauses.logged(live.heard_us)
         low, high = float(decoded.points.steps.min()), float(decoded.points.steps.max())
         first, last = live.attempt_steps.get(writer.attempt, (float(decoded.points.steps[0]), high))
         live.attempt_steps[writer.attempt] = (min(first, low), max(last, high))
@@ -198,6 +218,11 @@ class Activity:
         """When a run was last heard of, on the monotonic clock, 0 if not since the start; and whether it is unseen."""
         live = self._live.get(run_no)
         return (0, False) if live is None else (live.heard_us, live.unseen)
+
+    def pauses(self, run_no: int) -> Pauses | None:
+        """How a run logs; None if it has not since the start."""
+        live = self._live.get(run_no)
+        return None if live is None else live.pauses
 
     def settle(self, seq: int) -> None:
         """Note that everything up to a commit is applied; for commits that bring nothing."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from farwatch.clock import Clock
 from farwatch.errors import BodyError, BusyError, DataError, FarwatchError, GapError, NotFoundError
+from farwatch.service import states
 from farwatch.service.activity import Activity
 from farwatch.service.changes import Applier, Change, Effects, read_changes
 from farwatch.service.cut import cut_batch
@@ -27,6 +28,7 @@ from farwatch.store.base import Ack, Decoded, Incoming, Points, Store, Writer
 from farwatch.store.decode import decode_batch, unpack
 from farwatch.store.meta import Meta, Writes
 from farwatch.wire.batch import FLAG_GAP, Batch
+from farwatch.wire.states import State
 
 log = logging.getLogger("farwatch.ingest")
 
@@ -286,7 +288,7 @@ class Ingest:
     def _speaks_again(self, work: _Work) -> bool:
         row = self._meta.writer(work.piece.writer.writer_id)
         run = None if row is None else self._meta.run(row.run_no)
-        return run is not None and run.state == "lost"
+        return run is not None and (run.state == State.LOST or run.state in states.QUIET)
 
     def _apply(self, writes: Writes, works: Sequence[_Work]) -> None:
         for work in works:
@@ -311,7 +313,7 @@ class Ingest:
                     "count": piece.incoming.count, "reason": piece.gap_reason[:1_000], "at_ms": now_ms,
                 }
             )  # fmt: skip
-        self._runs.speaks(writes, piece.writer.writer_id)
+        self._runs.speaks(writes, piece.writer.writer_id, logged=len(piece.incoming.decoded.index) > 0)
         return effects
 
     def _note(self, works: Sequence[_Work]) -> None:

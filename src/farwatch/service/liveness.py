@@ -26,6 +26,7 @@ UNSEEN_LOST_S = (
     600.0  # of a process in another container only records tell that it lives; an epoch may take minutes
 )
 GOODBYE_US = 30_000_000  # how long a goodbye that its agent has seen may take
+STALLED_TIMES = 10  # evaluation and checkpoints are pauses, too; ten times the longest one seen is none of them
 CAUSES = ("exit_code", "signal", "oom", "text")
 PURGE_US = 600_000_000
 UNTOUCHED = frozenset({State.QUEUED, State.LOST})
@@ -152,9 +153,35 @@ class Liveness:
         heard_us, unseen = self._runs.activity.heard(run.no)
         limit_s = HTTP_LOST_S if run.role == "http" else UNSEEN_LOST_S if unseen else self._settings.lost_s
         if self._clock.mono_us() - max(heard_us, self._started_us) < limit_s * 1e6:
+            self._look_for_stall(run)
             return
         self._meta.write(lambda writes: self._lose(writes, run.no), durable=False)
         self._hub.touch(run.id)
+
+    def _look_for_stall(self, run: RunRow) -> None:
+        """A process that lives but has not logged for ten times its longest pause, and never within `stalled_min_s`.
+
+        Nothing is said before two pauses are known, so a slow first step or a long set-up is never a stall.
+        """
+        pauses = self._runs.activity.pauses(run.no)
+        if run.state != State.RUNNING or pauses is None or pauses.count < 2:
+            return
+        silence_us = self._clock.mono_us() - pauses.logged_us
+        if silence_us < max(STALLED_TIMES * pauses.longest_us, self._settings.stalled_min_s * 1e6):
+            return
+        reason = f"nothing logged for {silence_us / 6e7:.0f} min; the longest pause before was {pauses.longest_us / 1e6:.3g} s"
+        self._meta.write(lambda writes: self._quieten(writes, run.no, reason), durable=False)
+        self._hub.touch(run.id)
+
+    def _quieten(self, writes: Writes, run_no: int, reason: str) -> None:
+        run = writes.run(run_no)
+        if run is None or run.state != State.RUNNING:
+            return
+        detail = writes.detail(run_no)
+        if detail is not None and detail.capture.get("in_notebook"):  # its person may be asleep: that is no fault
+            writes.put_run(replace(run, state=State.IDLE, reason=reason))
+        else:
+            writes.put_run(replace(run, state=State.STALLED, reason=reason))
 
     def _lose(self, writes: Writes, run_no: int) -> None:
         run = writes.run(run_no)

@@ -246,11 +246,11 @@ class Runs(RunViews):
 
     # --- signs of life
 
-    def speaks(self, writes: Writes, writer_id: str) -> None:
-        """Bring a lost run back to running because one of its deciding writers has spoken."""
+    def speaks(self, writes: Writes, writer_id: str, *, logged: bool = False) -> None:
+        """Bring a lost run back to running because one of its deciding writers has spoken; a quiet one if it has `logged`."""
         row = writes.writer(writer_id)
         if row is not None and row.rank == 0 and row.role in states.DECIDING and row.ended_ms is None:
-            states.revive(writes, row.run_no)
+            states.revive(writes, row.run_no, logged=logged)
 
     # --- keeping
 

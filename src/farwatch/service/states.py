@@ -11,6 +11,7 @@ from farwatch.store.meta import RunRow, WriterRow, Writes
 from farwatch.wire.states import FINAL, State
 
 DECIDING = ("main", "peer", "http")
+QUIET = frozenset({State.STALLED, State.IDLE})
 WITHOUT_GOODBYE = "ended without goodbye"
 _NAMES = {
     "finished": State.FINISHED,
@@ -103,8 +104,8 @@ def end_run(writes: Writes, run: RunRow, state: State, reason: str, ended_ms: in
             writes.put_attempt(replace(attempt, state=state, reason=reason, ended_ms=ended_ms))
 
 
-def revive(writes: Writes, run_no: int) -> None:
-    """A lost run that speaks again is running."""
+def revive(writes: Writes, run_no: int, *, logged: bool) -> None:
+    """A lost run that speaks again is running; a stalled or idle one only if it has logged."""
     run = writes.run(run_no)
-    if run is not None and run.state == State.LOST:
+    if run is not None and (run.state == State.LOST or (logged and run.state in QUIET)):
         writes.put_run(replace(run, state=State.RUNNING, reason="", ended_ms=None))
