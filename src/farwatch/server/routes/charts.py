@@ -65,7 +65,8 @@ ENDPOINTS = (
         "Lines to draw, in buckets that lose no spike.",
         media_type=CONTENT_TYPE,
         body='{"lines": [{"run", "name", "rank", "attempt"}], "x", "lo", "hi", "buckets", "ranks"}',
-        answer="columns px, pv, x, min, max, mean, count, nonfinite; JSON with `Accept: application/json`",
+        answer="columns px, pv, x, min, max, mean (differences to the `base` of their line), count, nonfinite; "
+        "JSON with `Accept: application/json`",
     ),
     Endpoint(
         "POST",
