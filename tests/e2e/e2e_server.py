@@ -101,7 +101,11 @@ class Server:
             if not n.startswith(("FARWATCH_", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"))
         }
         path = {"PYTHONPATH": self.python_path} if self.python_path else {}
-        return {**own, **path, "FARWATCH_DIR": str(self.folder), "PYTHONUNBUFFERED": "1"}
+        return {
+            **own,
+            **path,
+            "FARWATCH_DIR": str(self.folder),
+        }
 
     def start(self, port: int = 0) -> None:
         """Start the server and wait until it answers."""

@@ -57,7 +57,7 @@ def _speaks_utf8() -> bool:
 def emit(text: str) -> None:
     """Write one line of data to stdout, in what its encoding can say."""
     encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))
+    print(text.encode(encoding, "replace").decode(encoding), flush=True)  # a pipe shows it when it is said
 
 
 def table(
