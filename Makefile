@@ -63,10 +63,12 @@ web-test: .venv/.dev $(INDEX)
 
 test: .venv/.dev lint types web-test build/wheel/.made
 	$(say) 'testing'
-	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && exec $(PY) -m pytest -q -n $(WORKERS) --dist loadfile $(TESTS)
+	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && \
+	$(PY) -m pytest -q -m 'alone and not nightly' $(TESTS) && \
+	exec $(PY) -m pytest -q -n $(WORKERS) --dist loadfile -m 'not alone and not nightly' $(TESTS)
 
 nightly: .venv/.dev build/wheel/.made
-	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && exec $(PY) -m pytest -q -n $(WORKERS) --dist loadfile -m 'nightly or not nightly' $(TESTS)
+	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && exec $(PY) -m pytest -q -m 'nightly or not nightly' $(TESTS)
 
 bench: .venv/.dev
 	@exec $(PY) -m bench

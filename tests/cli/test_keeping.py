@@ -64,7 +64,8 @@ def test_clear_keeps_what_is_not_sent(alone: Server) -> None:
 
     done = json.loads(alone.command("status", "--clear", "--yes", "--json").stdout)
 
-    assert (done["cleared"], done["kept"], len(_journals(alone))) == ([], 1, 1)
+    assert (done["cleared"], len(_journals(alone))) == ([], 1)
+    assert done["kept"] >= 1  # what the agent has written of the run, if it has come to it, is kept as well
 
 
 def test_backup_of_a_running_server_restores_elsewhere_as_it_was(alone: Server, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.faults.machine import Machine, until
 
 
-def trial(machine: Machine, seed: int) -> None:
+def check_trial(machine: Machine, seed: int) -> None:
     """One run through a random sequence of deaths; then everything is brought up again and compared."""
     chance = random.Random(seed)
     machine.start_server(flush_s=1, memtable_points=2000)
@@ -39,11 +39,11 @@ def trial(machine: Machine, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_random_deaths_lose_and_double_nothing(machine: Machine, seed: int) -> None:
-    trial(machine, seed)
+    check_trial(machine, seed)
 
 
 @pytest.mark.nightly
 def test_100_trials_of_random_deaths(tmp_path: Path) -> None:
     for seed in range(1000, 1100):
         with Machine(tmp_path / str(seed)) as machine:
-            trial(machine, seed)
+            check_trial(machine, seed)

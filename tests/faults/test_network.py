@@ -49,6 +49,7 @@ def test_every_fault_of_a_network_at_random(machine: Machine, seed: int) -> None
     assert sum(count > 0 for count in proxy.counts.values()) >= 4, proxy.counts
 
 
+@pytest.mark.alone
 def test_a_slow_server_slows_nothing(machine: Machine) -> None:
     """O1: 10,000 calls add under 1 s while the server answers with 200 ms delay."""
     machine.start_server()

@@ -120,6 +120,7 @@ class Slow(keras.callbacks.Callback):  # type: ignore[misc]
         setattr(self, hook, lambda *_, **__: time.sleep(seconds))
 
 
+@pytest.mark.alone
 def test_durations_are_the_measured_ones(logged: Logged, data: Any, model: keras.Model) -> None:
     fit(model, data, FarwatchCallback(), batch_size=40, epochs=1)  # warm
     callback = FarwatchCallback(logged.run, train_batch=1)

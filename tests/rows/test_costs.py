@@ -38,6 +38,7 @@ print(json.dumps({name: min(values) for name, values in told.items()}))
 """
 
 
+@pytest.mark.alone
 def test_logging_costs_less_than_writing_a_line(tmp_path: Path) -> None:
     """B1, B2: 4 scalars within 2 µs, 1,000 within 60 µs, 10,000 within 1 ms (twice that here, where others work)."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("FARWATCH")}
@@ -52,6 +53,7 @@ def test_logging_costs_less_than_writing_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.alone
 def test_the_bench_itself_meets_its_goals() -> None:
     """B1, B2 as they stand: for a machine with nothing else to do."""
     root = SOURCE.parent

@@ -221,6 +221,7 @@ if run: run.finish()
 """
 
 
+@pytest.mark.alone
 def test_killing_the_server_and_the_names_does_not_hurt_training(machine: Machine) -> None:
     """W1: S killed and name resolution broken amid 1000 calls: exit code 0, at most 10% + 2 s more than without the client."""
     spent = []

@@ -213,6 +213,7 @@ def test_a_sweep_is_captured_two_runs_at_a_time(machine: Machine) -> None:
     assert 1 <= most <= 4  # each may just be starting a program of its own
 
 
+@pytest.mark.alone
 def test_nothing_of_ours_is_in_the_trainer(shared: Machine) -> None:
     """B3: threads and open sockets are what they were before `init`, with a server, while logging and after a fork."""
     told = ran(
@@ -345,6 +346,7 @@ def _removed(group: str) -> bool:
     return True
 
 
+@pytest.mark.alone
 def test_the_meter_tells_what_logging_cost(shared: Machine) -> None:
     """B15: total time in `log`, share of wall time, worst call, points dropped (0)."""
     told = ran(

@@ -278,6 +278,7 @@ def many(shared: Machine) -> Machine:
     return shared
 
 
+@pytest.mark.alone
 def test_loss_of_fifty_runs_comes_in_one_call(many: Machine, tmp_path: Path) -> None:
     """W16: 50 runs x 1000 points in one call under 2 s; the CSV has the same rows."""
     with many.api() as api:

@@ -311,3 +311,16 @@ def test_an_idle_notebook_is_idle(inside: Inside) -> None:
     quiet(inside, process, 700)
 
     assert state(inside, process.run)[0] == "idle"
+
+
+def test_a_captured_file_that_comes_late_does_not_reopen_the_end(inside: Inside) -> None:
+    process = inside.started().log({"a": 1.0})
+    process.add(Kind.GOODBYE, {"state": "stopped", "reason": "interrupted"}).send()
+    capture = inside.started(run=process.run, role="capture", sibling_of=process.id, main=False)
+
+    capture.patch(capture={"diff_spool": "d1.diff", "size": 9})
+    capture.send()
+    capture.add(Kind.GOODBYE, {"state": "finished", "reason": ""}).send()
+    inside.beat(process, alive=False)
+
+    assert state(inside, process.run) == ("stopped", "interrupted")

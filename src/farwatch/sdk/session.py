@@ -34,6 +34,7 @@ from farwatch.wire.states import State
 MODES = ("online", "offline", "disabled")
 AGENT_EVERY_NS = 60_000_000_000  # an agent that died is started again at most once a minute
 AGENT_SILENCE_S = 15.0
+ID_HINT = "1 to 128 of A-Z a-z 0-9 . _ -, first a letter or digit"
 
 
 class Session:
@@ -235,24 +236,18 @@ def init(
         server=server, dir=os.fspath(dir) if dir is not None else None, mode=mode, project=project
     )
     _check(settings.mode, resume, reinit, id)
-    previous = SESSION.of_this_thread()
-    if previous is not None:
-        if reinit == "return_previous":
-            return previous
-        if reinit == "finish_previous":
-            say(f"{previous.name} is finished: this thread starts another run")
-            previous.finish()
-    nth = SESSION.count_init()
     environ = settings_module.environment()
-    where = RunPlace(settings, settings_module.state_dir(settings), mode=settings.mode, redact=redact, keep_traceback=traceback)
     found = _ranks(ranks, environ)
-    given = id or (settings.run_id if nth == 1 else None) or found.run_id_of(nth)
-    run_id = given or new_run_id()
-    if not is_run_id(run_id):
-        raise UsageError(f"not a run id: `{run_id[:200]}`", hint="1 to 128 of A-Z a-z 0-9 . _ -, first a letter or digit")
     mapping = to_mapping(config) if config is not None else {}
+    if id is not None and not is_run_id(id):
+        raise UsageError(f"not a run id: `{id[:200]}`", hint=ID_HINT)
+    previous = _previous(reinit)
+    if previous is not None:
+        return previous
+    nth = SESSION.count_init()
+    run_id, given = _run_id(id, settings, found, nth)
     sidecar: dict[str, Any] = {
-        **_identity(run_id, bool(given), found, nth),
+        **_identity(run_id, given, found, nth),
         **_machine(redact),
         "project": settings.project or place.project_name(environ, sys.argv[0] if sys.argv else "", os.getcwd()),
         "name": name or (settings.name if nth == 1 and settings.name else run_name(run_id)),
@@ -260,7 +255,7 @@ def init(
         "job_type": job_type,
         "parent": parent or (settings.run_id if nth > 1 and settings.run_id else None),
         "notes": notes,
-        "tags": [*dict.fromkeys([*map(str, tags), *(tag.strip() for tag in settings.tags.split(",") if tag.strip())])],
+        "tags": _tags(tags, settings),
         "mode": settings.mode,
         "resume": resume,
         "from_step": from_step,
@@ -270,16 +265,11 @@ def init(
         "source": None if source is None else [str(pattern) for pattern in source],
         "requirements": requirements,
     }
+    state_dir = settings_module.state_dir(settings)
+    where = RunPlace(settings, state_dir, mode=settings.mode, redact=redact, keep_traceback=traceback)
     run = _open(sidecar, mapping, where, settings)
-    if from_step is not None:
-        run._counter, run._relative = from_step, 0
     SESSION.add(run)
-    if mapping:
-        run._patch({"config": where.mask(mapping)}, vital=True)
-    if place.in_notebook():
-        run._patch({"capture": {"in_notebook": True}})
-    if console and settings.mode != "disabled":
-        run._lines = _capture(run)
+    _begin(run, sidecar, mapping, where)
     if settings.mode != "disabled":
         where.ensure_agent()
         if resume != "allow":
@@ -289,6 +279,44 @@ def init(
         if found.hint:
             say(found.hint)
     return run
+
+
+def _previous(reinit: str) -> Run | None:
+    """What a second `init` of a thread does with the first run (rule 10): the run to return, or None to go on."""
+    previous = SESSION.of_this_thread()
+    if previous is None or reinit == "create_new":
+        return None
+    if reinit == "return_previous":
+        return previous
+    say(f"{previous.name} is finished: this thread starts another run")
+    previous.finish()
+    return None
+
+
+def _run_id(id: str | None, settings: Settings, found: launch.Ranks, nth: int) -> tuple[str, bool]:
+    """The id of the `nth` run of this process, and whether somebody chose it."""
+    given = id or (settings.run_id if nth == 1 else None) or found.run_id_of(nth)
+    if given and not is_run_id(given):
+        raise UsageError(f"not a run id: `{given[:200]}`", hint=ID_HINT)
+    return given or new_run_id(), bool(given)
+
+
+def _tags(tags: Iterable[str], settings: Settings) -> list[str]:
+    """The labels of the call and of the environment, each once."""
+    named = [tag.strip() for tag in settings.tags.split(",")]
+    return [*dict.fromkeys([*map(str, tags), *filter(None, named)])]
+
+
+def _begin(run: Run, sidecar: Mapping[str, Any], mapping: dict[str, Any], where: RunPlace) -> None:
+    """Record what is known at the start, and capture the console from here on."""
+    if sidecar["from_step"] is not None:
+        run._counter, run._relative = sidecar["from_step"], 0
+    if mapping:
+        run._patch({"config": where.mask(mapping)}, vital=True)
+    if place.in_notebook():
+        run._patch({"capture": {"in_notebook": True}})
+    if sidecar["console"] and where.mode != "disabled":
+        run._lines = _capture(run)
 
 
 def _check(mode: str, resume: str, reinit: str, id: str | None) -> None:

@@ -76,7 +76,8 @@ def settle(writes: Writes, run_no: int, now_ms: int, *, wait_for_files: bool = T
     state = State(told.get("state") or State.FAILED)
     reason = str(told.get("reason") or "")
     ended_ms = max(row.ended_ms or 0 for row in deciding)
-    missing = len(writes.missing_spool(run_no=run_no))
+    # A run that has ended does not begin to end again because a file of its capture is on its way.
+    missing = 0 if run.final else len(writes.missing_spool(run_no=run_no))
     files = f"{missing} file{'s' if missing != 1 else ''}"
     if missing and wait_for_files:
         writes.put_run(
