@@ -64,7 +64,7 @@ web-test: .venv/.dev $(INDEX)
 test: .venv/.dev lint types web-test build/wheel/.made
 	$(say) 'testing'
 	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && \
-	$(PY) -m pytest -q -m 'alone and not nightly' $(TESTS) && \
+	{ $(PY) -m pytest -q -m 'alone and not nightly' $(TESTS) || [ $$? -eq 5 ]; } && \
 	exec $(PY) -m pytest -q -n $(WORKERS) --dist loadfile -m 'not alone and not nightly' $(TESTS)
 
 nightly: .venv/.dev build/wheel/.made
