@@ -299,3 +299,12 @@ def test_the_meter_counts_what_logging_cost(program: Program) -> None:
     assert 0 < meter["total_ns"] < meter["wall_ns"]
     assert meter["worst_ns"] > 0
     assert meter["dropped"] == 0
+
+
+def test_a_program_that_prints_with_every_call_is_metered_as_well(program: Program) -> None:
+    ended = program(
+        "import farwatch\nrun = farwatch.init('p')\n"
+        "for i in range(400):\n    run.log({'a': 1.0})\n    print(i)\nrun.finish()\n"
+    )
+
+    assert 300 <= ended.journal.goodbye["meter"]["calls"] <= 500

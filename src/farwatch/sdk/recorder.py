@@ -21,7 +21,9 @@ from farwatch.wire.records import EXACT_INT, Flag, Kind, encode_extend, encode_j
 
 CARE_NS = 10_000_000_000  # how often a call looks after the agent and writes what logging has cost
 EXTEND_POINTS = 32_768  # points per EXTEND record: with steps and times 768 KiB, below the size that spills
-METER_EVERY = 16  # one call of so many is timed; two looks at the clock are a tenth of what they measure
+# One call of so many is timed: two looks at the clock are a tenth of what they measure. A prime, for records are counted
+# and a program that prints a line with each call would else never, or always, be timed.
+METER_EVERY = 17
 _SLOW = object()
 _mono = time.monotonic_ns
 
@@ -141,10 +143,10 @@ class Recorder:
                             journal.busy = False
                         if journal.deferred:
                             journal.drain()
-                    if not number & 15:
+                    if not number % METER_EVERY:
                         self._count(started, METER_EVERY)
-                        if started > self._care_ns:
-                            self._care(started)
+                    if started > self._care_ns:
+                        self._care(started)
                     return
             self._log_slowly(data, step, commit, time, started)
         except Exception as error:
@@ -447,7 +449,7 @@ class Recorder:
     def meter(self) -> dict[str, int]:
         """What logging has cost so far: calls, nanoseconds in all and at worst, records dropped, the run's age.
 
-        Every 16th call of the fast path is timed and stands for its neighbours; all of the others are.
+        Every 17th call of the fast path is timed and stands for its neighbours; all of the others are.
         """
         return {
             "calls": self._calls,
