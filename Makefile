@@ -12,7 +12,7 @@ PY := .venv/bin/python
 WEB := $(shell find web -path web/node_modules -prune -o -type f -print 2>/dev/null)
 SRC := $(shell find src -path src/farwatch/server/web -prune -o -name '*.py' -print 2>/dev/null)
 INDEX := src/farwatch/server/web/index.html
-WORKERS ?= 4  # tests wait more than they compute: more workers than cores
+WORKERS ?= 3  # tests wait more than they compute: one more than cores
 say = @printf 'farwatch: %s\n'
 
 .PHONY: help demo test nightly bench lint types web web-test wheel docs clean

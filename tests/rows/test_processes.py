@@ -89,14 +89,19 @@ print(statistics.median(bare), statistics.median(tracked), min(bare), min(tracke
 """
 
 
-@pytest.mark.parametrize("repetitions", [10, pytest.param(100, marks=pytest.mark.nightly)])
-def test_forked_workers_of_loaders_neither_hang_nor_slow_down(shared: Machine, repetitions: int) -> None:
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    ("repetitions", "ratio"), [(10, 1.5), pytest.param(100, 1.1, marks=pytest.mark.nightly)]
+)  # ten repetitions of 0.15 s find a hang and a thread, not a tenth of the time
+def test_forked_workers_of_loaders_neither_hang_nor_slow_down(
+    shared: Machine, repetitions: int, ratio: float
+) -> None:
     """X3: repetitions with 4 forked workers: no deadlock, no client thread in workers, within 10% of the time without."""
     told = ran(shared, LOADERS, repetitions)
     bare, tracked, least_bare, least_tracked, threads = map(float, told.splitlines()[-1].split())
 
     assert threads == 0
-    assert min(tracked / bare, least_tracked / least_bare) < 1.10, told
+    assert min(tracked / bare, least_tracked / least_bare) < ratio, told
 
 
 COMPILED = """
