@@ -308,3 +308,17 @@ def test_damage_is_seen_and_nothing_behind_it_is_believed(tmp_path: Path) -> Non
     found = segment.scan(data, segment.HEADER_SIZE, header.seed)
 
     assert (found.count, found.damaged) == (5, True)
+
+
+def test_a_commit_interrupted_before_a_rotation_is_not_written_over(tmp_path: Path) -> None:
+    """An exception struck between the commit word and the position; the next record opens a new segment."""
+    journal = make(tmp_path)
+    before = journal.at
+    journal.append(b"committed, position not moved")
+    journal.at = before
+
+    journal.append(b"x" * FIRST_SEGMENT)
+    journal.close()
+
+    assert payloads(tmp_path) == [b"committed, position not moved", b"x" * FIRST_SEGMENT]
+    assert [record.number for record in segment.read_journal(tmp_path)] == [0, 1]
