@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from farwatch.agent.facts import git_facts, hardware_facts, package_facts
 from farwatch.agent.folder import JournalFolder, write_private
+from farwatch.agent.own_journal import COPIED
 from farwatch.agent.sources import FILE_MAX_BYTES, Source, mask_bytes, notebook_file, read_plain, sources_of
 from farwatch.errors import FarwatchError
 from farwatch.machine import boot_id, pid_namespace, process_start
@@ -25,26 +26,6 @@ from farwatch.wire.ids import new_writer_id
 from farwatch.wire.records import Kind, encode_json
 from farwatch.wire.segment import HEADER_SIZE, SIDECAR, SegmentHeader, first_seed, frame, segment_name
 
-COPIED = [
-    "run",
-    "project",
-    "name",
-    "group",
-    "job_type",
-    "parent",
-    "mode",
-    "server",
-    "credential",
-    "host",
-    "user",
-    "rank",
-    "local_rank",
-    "world_size",
-    "rendezvous",
-    "nth",
-    "python",
-    "version",
-]
 STAGING = ".capture-"  # no reader takes a folder of this name for a journal
 
 

@@ -20,21 +20,9 @@ from farwatch.wire.records import Kind, encode_head, encode_json, encode_schema
 from farwatch.wire.segment import HEADER_SIZE, SIDECAR, SegmentHeader, first_seed, frame, segment_name
 
 SEGMENT_BYTES = 1 << 20
-COPIED = (
-    *(
-        "run",
-        "project",
-        "name",
-        "group",
-        "job_type",
-        "parent",
-        "mode",
-        "server",
-        "credential",
-        "host",
-        "user",
-    ),
-    *("rank", "local_rank", "world_size", "rendezvous", "nth", "python", "version"),
+COPIED = tuple(  # what a journal of ours says as the one that it belongs to
+    "run project name group job_type parent mode server credential host user"
+    " rank local_rank world_size rendezvous nth python version".split()
 )
 
 

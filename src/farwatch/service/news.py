@@ -4,9 +4,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from farwatch.service.ticks import Tick
+from farwatch.store.meta.rows import spell_nonfinite
 
 POINTS_MAX = 256
 LINES_MAX = 1_000
@@ -44,25 +43,7 @@ def encoded(value: Any) -> bytes:
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     except ValueError:
-        return json.dumps(_finite(value), separators=(",", ":"), allow_nan=False).encode()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return (
-            value
-            if np.isfinite(value)
-            else "NaN"
-            if value != value
-            else "Infinity"
-            if value > 0
-            else "-Infinity"
-        )
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
+        return json.dumps(spell_nonfinite(value), separators=(",", ":"), allow_nan=False).encode()
 
 
 def points_of(ticks: list[Tick], names: frozenset[str], lost: bool) -> list[bytes]:
