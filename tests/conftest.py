@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+# A shell that starts the tests in the background has them ignore Ctrl-C, and every program that they start would inherit
+# that. With a handler of our own, those begin with the default.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(autouse=True)
 def no_agent_outlives_its_test(request: pytest.FixtureRequest) -> Iterator[None]:
