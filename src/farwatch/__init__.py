@@ -18,13 +18,14 @@ from farwatch.sdk.redact import REDACT
 from farwatch.sdk.run import Run
 from farwatch.sdk.session import SESSION as _SESSION
 from farwatch.sdk.session import init
+from farwatch.sdk.steering import Stopped
 from farwatch.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from farwatch.api import Api
     from farwatch.sdk.config import Config
     from farwatch.sdk.media import Audio, Histogram, Html, Image, Table, Video
-    from farwatch.sdk.run import Summary
+    from farwatch.sdk.summary import Summary
 
     run: Run | None
     config: Config
@@ -39,13 +40,16 @@ __all__ = [
     "Html",
     "Image",
     "Run",
+    "Stopped",
     "Table",
     "Video",
     "__version__",
+    "alert",
     "config",
     "finish",
     "init",
     "log",
+    "notify",
     "run",
     "summary",
 ]
@@ -66,6 +70,16 @@ def _current() -> Run:
 def log(data: Any, step: float | None = None, *, commit: bool = True, time: Any = None) -> None:
     """Log to the current run; see `Run.log`. Raises `UsageError` if no run is open."""
     _current().log(data, step, commit=commit, time=time)
+
+
+def alert(title: str, text: str = "", level: str = "warn", cooldown_s: float = 300) -> None:
+    """Raise an alert in the current run; see `Run.alert`. Raises `UsageError` if no run is open."""
+    _current().alert(title, text, level, cooldown_s)
+
+
+def notify(text: str, image: Any = None, file: Any = None) -> None:
+    """Send a message from the current run; see `Run.notify`. Raises `UsageError` if no run is open."""
+    _current().notify(text, image, file)
 
 
 def finish(state: str | None = None, reason: str | None = None, timeout_s: float | None = None) -> None:

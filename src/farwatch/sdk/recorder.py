@@ -36,8 +36,9 @@ class Recorder:
     """
 
     __slots__ = (
-        "_alive", "_base_ns", "_calls", "_care_ns", "_counter", "_fast", "_finished", "_journal", "_known", "_lock", "_pending",
-        "_previous_ns", "_relative", "_schemas", "_strict", "_total_ns", "_warn_once", "_warned", "_worst_ns",
+        "_alive", "_base_ns", "_bell", "_calls", "_care_ns", "_counter", "_fast", "_finished", "_heard", "_journal", "_known",
+        "_lock", "_open_step", "_open_step_before", "_pending", "_previous_ns", "_relative", "_schemas", "_strict", "_total_ns",
+        "_warn_once", "_warned", "_worst_ns",
     )  # fmt: skip  # slots are read faster than a dictionary
 
     def __init__(
@@ -62,6 +63,10 @@ class Recorder:
         self._worst_ns = 0
         self._previous_ns = 0
         self._finished = False
+        self._bell: Any = (0,)  # one word, raised with each command that comes
+        self._heard = 0  # its value when nothing was left to do
+        self._open_step: Any = None  # the step of the newest call with `commit=False`
+        self._open_step_before: Any = None
 
     # --- log
 
@@ -101,13 +106,12 @@ class Recorder:
                     with self._lock:
                         if journal.busy:
                             # No lambda: its closure would turn every name in here into a slower one.
-                            journal.deferred.append(
-                                partial(self._write_row, schema, row, step, commit, started)
-                            )
+                            journal.deferred.append(partial(self._write_row, schema, row, step, commit, started))
                             return
                         try:
                             journal.busy = True
                             head = schema.head
+                            before = self._counter
                             if step is None:
                                 at_step = self._counter
                                 head |= self._relative << 8
@@ -130,8 +134,8 @@ class Recorder:
                                 journal.at = (mapping, words, limit, end, crc, number + 1)
                                 if commit:
                                     self._counter = at_step + 1
-                                elif step is not None:
-                                    self._counter = step
+                                else:
+                                    self._keep_open(at_step)
                                 schema.last = row
                             elif end > limit and started < journal.retry_ns:
                                 journal.dropped += 1  # the disk is full, and was so a moment ago
@@ -147,6 +151,8 @@ class Recorder:
                         self._count(started, METER_EVERY)
                     if started > self._care_ns:
                         self._care(started)
+                    if self._bell[0] != self._heard:
+                        self._safe_point(at_step, before, commit)
                     return
             self._log_slowly(data, step, commit, time, started)
         except Exception as error:
@@ -166,8 +172,16 @@ class Recorder:
             step = self._counter
         else:
             self._relative = 0
-        self._counter = step + 1 if commit else step
+        if commit:
+            self._counter = step + 1
+        else:
+            self._keep_open(step)
         return step
+
+    def _keep_open(self, step: float | int) -> None:
+        """Note that a call at `step` did not end it."""
+        self._counter = step
+        self._open_step_before, self._open_step = self._open_step, step
 
     def _write(self, schema: Schema, row: tuple[Any, ...], step: float | int, flags: int, time: int) -> None:
         """Write one STEP record, behind its schema if this segment has not had it; the journal is held."""
@@ -204,6 +218,7 @@ class Recorder:
             self._sort(name, value, numbers, waiting, others)
         rendered = [(name, body) for name, value in others for body in self._render(name, value)]
         transfers = self._pending.start(list(waiting.values())) if waiting else []
+        before = self._counter
         self._journal.hold(
             lambda: self._write_call(
                 numbers, list(waiting), transfers, rendered, step, commit, at_us, started
@@ -212,6 +227,8 @@ class Recorder:
         self._count(started)
         if started > self._care_ns:
             self._care(started)
+        if self._bell[0] != self._heard:
+            self._safe_point(before if step is None else step, before, commit)
 
     def _sort(
         self,
@@ -420,6 +437,10 @@ class Recorder:
         raise NotImplementedError
 
     def _look_after_agent(self) -> None:
+        raise NotImplementedError
+
+    def _safe_point(self, step: float | int, before: float | int, commit: bool) -> None:
+        """Somebody asks for something. `step`: of the call that notices; `before`: the counter before it."""
         raise NotImplementedError
 
     # --- small parts

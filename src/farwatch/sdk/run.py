@@ -3,20 +3,28 @@
 import glob
 import os
 import time
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from farwatch.errors import UsageError
-from farwatch.sdk import values
 from farwatch.sdk.config import Config, json_safe
+from farwatch.sdk.notices import Notices
 from farwatch.sdk.recorder import Recorder
 from farwatch.sdk.say import say
+from farwatch.sdk.steering import NO_BELL, Steering, stop_reason
+from farwatch.sdk.summary import Summary, Tags
 from farwatch.sdk.writer import Place, Writer
 from farwatch.wire.ids import short_id
 from farwatch.wire.records import Kind, encode_json
 from farwatch.wire.states import FINAL, State
+
+if TYPE_CHECKING:
+    from farwatch.sdk.knob import Knob
+
+T = TypeVar("T", float, int, bool, str)
+F = TypeVar("F", bound=Callable[..., Any])
 
 TEXT_MAX = 1 << 20  # characters; a longer text is kept as a file
 WAIT_STEP_S = 0.01
@@ -30,7 +38,7 @@ class Run(Recorder):
     """
 
     __slots__ = (
-        "__weakref__", "_depth", "_lines", "_name", "_notes", "_place", "_reason", "_state", "_writer",
+        "__weakref__", "_depth", "_lines", "_name", "_notes", "_notices", "_place", "_reason", "_state", "_steering", "_writer",
         "config", "summary", "tags",
     )  # fmt: skip
 
@@ -44,6 +52,14 @@ class Run(Recorder):
         self._name = writer.sidecar["name"]
         self._notes = writer.sidecar["notes"]
         self._lines: Any = None  # the console, while it is captured
+        self._notices = Notices(self)
+        self._steering = Steering(
+            self,
+            writer.inbox,
+            kept=place.kept_file(writer.sidecar) if writer.inbox is not None else None,
+            pause_max_s=place.pause_max_s,
+        )
+        self._bell = self._steering.bell
         self.config = Config(config, self._config_changed, self._config_deleted)
         self.summary = Summary(self)
         self.tags = Tags(self, writer.sidecar["tags"])
@@ -176,7 +192,7 @@ class Run(Recorder):
         """
         if state is not None and (state not in FINAL or state == State.PREEMPTED):
             raise UsageError(f"state must be finished, failed or stopped, not: `{state}`")
-        self._end(State(state or State.FINISHED), reason or "", timeout_s=timeout_s)
+        self._end(State(state or State.FINISHED), reason or "", timeout_s=timeout_s, chosen=state is not None)
 
     def _end(
         self,
@@ -187,8 +203,12 @@ class Run(Recorder):
         exit_code: int | None = None,
         assumed: bool = False,
         timeout_s: float | None = None,
+        chosen: bool = False,
     ) -> None:
-        """Say goodbye. `assumed`: the interpreter is leaving and its exit code is not known here."""
+        """Say goodbye. `assumed`: the interpreter is leaving and its exit code is not known here.
+
+        `chosen`: the program has named the state; else a run that finishes because somebody stopped it is stopped.
+        """
         if not self._alive[0]:
             return  # a fork: the run is its parent's
         with self._lock:
@@ -196,6 +216,10 @@ class Run(Recorder):
                 return
             if self._lines is not None:
                 self._lines.close()
+            stopping = self._steering.stopping
+            if stopping is not None and state is State.FINISHED and not chosen:
+                state, reason = State.STOPPED, reason or stop_reason(stopping)
+            self._steering.close("the run has ended")
             self._journal.hold(lambda: self._pending.flush(wait=True))
             body: dict[str, Any] = {"state": str(state), "reason": reason, "meter": self.meter()}
             if traceback is not None:
@@ -208,6 +232,7 @@ class Run(Recorder):
             self._schemas = {}
             self._journal.append(encode_json(Kind.GOODBYE, body, time=self._now_us()), vital=True)
             self._state, self._reason = state, reason
+            self._bell, self._heard = NO_BELL, 0
         self._place.leave(self)
         if self._place.mode == "online":
             self._wait_at_the_end(timeout_s)
@@ -233,6 +258,136 @@ class Run(Recorder):
                 break
             time.sleep(WAIT_STEP_S)
         say(f"not everything has reached the server; deliver it with: farwatch sync {self._place.state_dir}")
+
+    # --- steering
+
+    def knob(
+        self,
+        name: str,
+        default: T,
+        *,
+        min: float | None = None,
+        max: float | None = None,
+        choices: Iterable[T] | None = None,
+        log: bool = False,
+        set: Callable[[T], object] | None = None,
+    ) -> "Knob[T]":
+        """A value that people may change while the training runs; read it as `.value`, where it is used.
+
+        `min`, `max`: limits, inclusive. `choices`: the only values. `log`: it is felt in ratios, as a learning rate is. `set`: called with
+        a new value at the safe point where it changes. A value that a person has set stays when the run resumes.
+        Raises `UsageError` for a declaration that cannot be right.
+        """
+        knob: Knob[T] = self._steering.declare_knob(
+            name, default, min=min, max=max, choices=choices, log=log, set_=set
+        )
+        return knob
+
+    def command(self, function: F) -> F:
+        """Let people call a function of yours, from page, terminal and chat: `@run.command`.
+
+        Its name, its docstring and its typed arguments (float, int, bool, str, or a Literal of these) make its form. It runs at a
+        full safe point; what it returns, or raises, goes back to whoever called it.
+        """
+        return self._steering.declare_command(function)
+
+    def on(self, event: str) -> Callable[[F], F]:
+        """Run a function of yours when somebody asks for a `stop` or a `checkpoint`: `@run.on("stop")`.
+
+        What a checkpoint hook returns, such as the file's path, goes back to whoever asked.
+        """
+        return lambda function: self._steering.add_hook(event, function)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether somebody has stopped the run. A program that reads it leaves its loop by itself; no `Stopped` is raised then."""
+        return self._steering.should_stop
+
+    def poll(self, all_ranks: bool = False) -> None:
+        """A safe point where everything that people have asked for is done, commands and checkpoints included.
+
+        `all_ranks`: every rank calls this equally often. Raises `Stopped` if the run is to end.
+        """
+        if self._bell[0] != self._heard:
+            self._steering.safe_point(full=True, advanced=True)
+        else:
+            self._steering.came_by()
+
+    def _safe_point(self, step: float | int, before: float | int, commit: bool) -> None:
+        open_step = self._open_step if commit else self._open_step_before
+        self._steering.safe_point(full=False, advanced=step >= before and step != open_step)
+
+    def write_event(self, body: dict[str, Any]) -> None:
+        """Write what happened to a command, at the step of the newest call."""
+        step = self._counter - 1 if self._counter > 0 else self._counter
+        payload = encode_json(Kind.EVENT, body, step=step, time=self._now_us(), flags=self._relative)
+        self._journal.append(payload, vital=True)
+
+    # --- speaking up
+
+    def alert(self, title: str, text: str = "", level: str = "warn", cooldown_s: float = 300) -> None:
+        """Raise an alert: it has a state and stands on the alerts page. `level`: `info`, `warn` or `error`.
+
+        One with the same title within `cooldown_s` seconds is left out. Never raises, like `log`.
+        """
+        self._say_safely("alert()", lambda: self._notices.alert(title, text, level, cooldown_s))
+
+    def notify(self, text: str, image: Any = None, file: str | os.PathLike[str] | None = None) -> None:
+        """Send a message: text, and a copy of a picture (anything that `farwatch.Image` takes, or a figure) and of a file.
+
+        Never raises, like `log`.
+        """
+        self._say_safely("notify()", lambda: self._notices.notify(text, image, file))
+
+    def _say_safely(self, what: str, call: Callable[[], None]) -> None:
+        try:
+            if not self._alive[0]:
+                self._after_fork()
+            if self._finished:
+                self._warn("finished", f"{what} after finish(): the run has ended and nothing more is kept")
+                return
+            call()
+        except Exception as error:
+            self._trouble(error, what)
+
+    def keep_beside(self, content: bytes | Path, media_type: str | None, suffix: str) -> dict[str, Any]:
+        """Keep bytes, or a copy of a file, beside the journal."""
+        if self._writer.spool is None:
+            return {}
+        stored, size = self._writer.spool.keep(content, suffix)
+        return {"spool": stored, "size": size, **({"media_type": media_type} if media_type else {})}
+
+    def as_picture(self, value: Any) -> Any:
+        """A picture or figure as something with `render`."""
+        if hasattr(value, "render"):
+            return value
+        found = self._as_media(value)
+        if found is not None:
+            return found
+        from farwatch.sdk.media import Image  # a third of the import, for programs that show pictures
+
+        return Image(value)
+
+    def warn_once(self, cause: str, text: str) -> None:
+        """Tell the person at the terminal, once per cause."""
+        self._warn(cause, text)
+
+    def declare(self, body: dict[str, Any]) -> None:
+        """Say what people may do with this run."""
+        self._patch({"steer": json_safe(body)})
+
+    def paused(self, yes: bool) -> None:
+        """Note that somebody holds the run, or has let it go."""
+        self._state = State.PAUSED if yes else State.RUNNING
+        self.write_event({"paused": yes})
+
+    def care(self) -> None:
+        """What a long pause does not excuse from: the agent must live, and what logging cost is told."""
+        self._care(time.monotonic_ns())
+
+    def say(self, text: str) -> None:
+        """Tell the person at the terminal."""
+        say(text)
 
     def __enter__(self) -> "Run":
         self._depth += 1
@@ -296,6 +451,8 @@ class Run(Recorder):
     def _after_fork(self) -> None:
         """In a forked child: a journal of its own, as a sibling of the writer that it was forked from."""
         self._alive[0] = 1
+        self._steering.disown()
+        self._bell, self._heard = NO_BELL, 0
         self._journal.forked()
         self._writer = self._writer.sibling()
         self._journal = self._writer.journal
@@ -310,84 +467,3 @@ class Run(Recorder):
         if self._lines is not None:
             self._lines.poll()
         self._place.ensure_agent()
-
-
-class Summary(MutableMapping[str, Any]):
-    """One value per metric: what the program has set, else the last value that it logged."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._set: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self._set:
-            return self._set[name]
-        return self._logged()[name]
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._set[name] = value
-        try:
-            value = values.number(value)
-        except values.NotANumber:
-            pass
-        self._run._patch({"summary": {values.metric_name(name): json_safe(value)}})
-
-    def __delitem__(self, name: str) -> None:
-        del self._set[name]
-        self._run._patch({"summary": {values.metric_name(name): None}})
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        """Set several values at once."""
-        for name, value in dict(*args, **kwargs).items():
-            self[name] = value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({**self._logged(), **self._set})
-
-    def __len__(self) -> int:
-        return len({**self._logged(), **self._set})
-
-    def __repr__(self) -> str:
-        return repr({**self._logged(), **self._set})
-
-    def _logged(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for schema in list(self._run._known.values()):
-            found.update(zip(schema.keys, schema.last, strict=False))
-        return found
-
-
-class Tags:
-    """The short labels of a run."""
-
-    def __init__(self, run: Run, tags: list[str]) -> None:
-        self._run = run
-        self._tags = dict.fromkeys(tags)
-
-    def add(self, *tags: str) -> None:
-        """Put labels on the run; those that it has are left alone."""
-        fresh = [str(tag) for tag in tags if str(tag) not in self._tags]
-        self._tags.update(dict.fromkeys(fresh))
-        if fresh:
-            self._run._patch({"tags": {"add": fresh}})
-
-    def remove(self, *tags: str) -> None:
-        """Take labels off the run; those that it has not are ignored."""
-        gone = [str(tag) for tag in tags if str(tag) in self._tags]
-        for tag in gone:
-            del self._tags[tag]
-        if gone:
-            self._run._patch({"tags": {"remove": gone}})
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tags)
-
-    def __contains__(self, tag: object) -> bool:
-        return tag in self._tags
-
-    def __len__(self) -> int:
-        return len(self._tags)
-
-    def __repr__(self) -> str:
-        return repr(list(self._tags))
-

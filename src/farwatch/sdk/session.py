@@ -144,10 +144,15 @@ class RunPlace:
         self.mode = mode
         self.state_dir = state_dir
         self.keep_traceback = keep_traceback
+        self.pause_max_s = float(settings.pause_max_s)
         self.address: str | None = None
         self._settings = settings
         self._redact = redact
         self._agent_ns = -AGENT_EVERY_NS
+
+    def kept_file(self, sidecar: dict[str, Any]) -> Path | None:
+        """Where this machine keeps what people changed in a run."""
+        return self.state_dir / "runs" / str(sidecar["run"]) / "interventions.jsonl"
 
     def mask(self, mapping: dict[str, Any]) -> dict[str, Any]:
         return mask_mapping(mapping, self._redact or ())  # tokens of a known shape are hidden whatever the names

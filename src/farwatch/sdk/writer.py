@@ -15,6 +15,7 @@ from threading import RLock
 from typing import Any, Protocol
 
 from farwatch.machine import process_start
+from farwatch.sdk.inbox import Inbox
 from farwatch.sdk.journal import Journal
 from farwatch.sdk.spool import Spool
 from farwatch.wire.ids import new_writer_id
@@ -32,6 +33,9 @@ class Place(Protocol):
     state_dir: Path
     address: str | None
     keep_traceback: bool
+    pause_max_s: float
+
+    def kept_file(self, sidecar: dict[str, Any]) -> Path | None: ...
 
     def mask(self, mapping: dict[str, Any]) -> dict[str, Any]: ...
 
@@ -83,7 +87,7 @@ class Writer:
     """One (process, start) that writes records of a run.
 
     `sidecar`: the content of `writer.json`. `base_ns`: monotonic time of its start.
-    `spool`: None for a disabled run.
+    `spool`: None for a disabled run. `inbox`: where commands come, at rank 0.
     """
 
     sidecar: dict[str, Any]
@@ -92,6 +96,7 @@ class Writer:
     spool: Spool | None
     root: Path | None
     max_bytes: int
+    inbox: Inbox | None = None
     _answer: dict[str, Any] = field(default_factory=dict)
     _answer_ns: int = -1
 
@@ -145,8 +150,10 @@ def open_writer(root: Path, sidecar: dict[str, Any], max_bytes: int) -> Writer:
     journal = Journal(folder, writer_id, max_bytes=max_bytes, clock_ns=time.monotonic_ns)
     hello = {key: value for key, value in sidecar.items() if key != "credential"}
     journal.append(encode_json(Kind.HELLO, hello), vital=True)
+    receives = sidecar["main"] and sidecar["rank"] == 0 and sidecar["sibling_of"] is None
+    inbox = Inbox(folder, writer_id) if receives else None
     os.replace(fresh, folder / SIDECAR)  # last: a folder with a sidecar has a journal
-    return Writer(sidecar, journal, base_ns, Spool(folder), root, max_bytes)
+    return Writer(sidecar, journal, base_ns, Spool(folder), root, max_bytes, inbox)
 
 
 def null_writer(sidecar: dict[str, Any]) -> Writer:

@@ -1,0 +1,478 @@
+"""What a run does when somebody asks something of it: safe points, knobs, commands, hooks, pause and stop.
+
+Commands are applied on the thread that called `init`, at safe points, never inside each other. Knobs change at any safe
+point, `log` included where the step has advanced; everything else waits for a *full* one: `poll`, `progress` or the end of an
+integration's step, or, in a program that has none of these, a `log` of a new step. [H 17]
+
+An event is written down before it begins and after it has ended, so that whoever reads the journal knows what was begun and
+never finished. Nothing here raises into the training but `Stopped`. [H 18]
+"""
+
+import contextlib
+import json
+import os
+import signal
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from farwatch.errors import UsageError
+from farwatch.sdk.config import json_safe
+from farwatch.sdk.inbox import Inbox
+from farwatch.wire.commands import RESULT_MAX_BYTES, CommandState, Op, Order, WrongValue
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+HOOKS = ("stop", "checkpoint")
+PAUSE_LOOK_S = 0.05
+PAUSE_CARE_S = 10.0
+PATIENCE_STEPS = 2  # a program that once asked `should_stop` has so many steps to ask again before a stop raises
+NO_BELL: Any = (0,)
+
+
+class Stopped(SystemExit):
+    """Raised at a safe point when somebody has stopped the run.
+
+    A `SystemExit` with code 0: `finally` and `with` blocks run, `except Exception` does not catch it, and the program ends well.
+    """
+
+    def __init__(self, reason: str = "stopped") -> None:
+        super().__init__(0)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Steered(Protocol):
+    """What steering needs of its run."""
+
+    _heard: int
+
+    def write_event(self, body: dict[str, Any]) -> None: ...
+
+    def declare(self, body: dict[str, Any]) -> None: ...
+
+    def paused(self, yes: bool) -> None: ...
+
+    def care(self) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+class Steering:
+    """The commands of one run in this process.
+
+    *Threads*: made by the thread that it then serves; `safe_point` on any other thread does nothing. *Errors*: `safe_point` raises
+    `Stopped` only; declarations raise `UsageError`.
+
+    `kept`: file with what people changed in this run on this machine, read again when the run resumes.
+    """
+
+    def __init__(
+        self, run: Steered, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float, off: str | None = None
+    ) -> None:
+        self._run = run
+        self._inbox = inbox
+        self._kept_file = kept
+        self._pause_max_s = pause_max_s
+        self._thread = threading.get_ident()
+        self.bell: Any = NO_BELL if inbox is None else inbox.bell
+        self.off = off
+        self.knobs: dict[str, Any] = {}
+        self.commands: dict[str, Any] = {}
+        self.hooks: dict[str, list[Callable[[], Any]]] = {name: [] for name in HOOKS}
+        self.stopping: Order | None = None
+        self._kept = _read_kept(kept)
+        self._waiting: list[Order] = []
+        self._unknown: list[Order] = []  # kept values of knobs that are not declared yet
+        self._active = False
+        self._has_points = False  # the program comes by a full safe point of its own
+        self._asks = False  # the program reads `should_stop` or iterates `progress`
+        self._told = False
+        self._patience = PATIENCE_STEPS
+        self._signals: list[int] = []
+        self._paused = False
+
+    # --- what the program declares
+
+    def declare_knob(self, name: str, default: Any, **about: Any) -> Any:
+        """Make a knob, at the value that a person has given it in this run before."""
+        from farwatch.sdk.knob import make_knob  # for programs that can be steered
+
+        knob = make_knob(name, default, **about)
+        before = self.knobs.get(name)
+        self.knobs[name] = knob
+        kept = self._kept.get(name)
+        if before is not None and before.value != before.declared["default"]:
+            self._restore(knob, before.value, None)
+        elif kept is not None:
+            self._restore(knob, kept.get("new"), kept)
+        self._run.declare({"knobs": {name: {**knob.declared, "value": knob.value}}})
+        waiting = [order for order in self._unknown if order.args.get("name") == name]
+        if waiting:
+            self._unknown = [order for order in self._unknown if order not in waiting]
+            self._waiting += waiting
+            self._run._heard = -1
+        return knob
+
+    def _restore(self, knob: Any, value: Any, kept: dict[str, Any] | None) -> None:
+        try:
+            knob.change(value)
+        except Exception as error:  # of the program's setter; or the knob takes other values now
+            self._run.say(f"knob {knob.name} does not keep {value!r}: {error}")
+            return
+        if kept is not None:
+            self._run.say(f"knob {knob.name} keeps {knob.value!r}, set by {kept.get('actor')} ({kept.get('channel')})")
+
+    def declare_command(self, function: F) -> F:
+        """Let people call a function."""
+        from farwatch.sdk.knob import Declared  # for programs that can be steered
+
+        declared = Declared(function)
+        self.commands[declared.name] = declared
+        self._run.declare({"commands": {declared.name: declared.body()}})
+        return function
+
+    def add_hook(self, event: str, function: F) -> F:
+        """Run a function at the safe point of a stop or a checkpoint."""
+        if event not in HOOKS:
+            raise UsageError(f"on takes {' or '.join(HOOKS)}, not: `{event}`")
+        if not callable(function):
+            raise UsageError(f"on(`{event}`) takes a function, not {type(function).__qualname__}")
+        self.hooks[event].append(function)
+        self._run.declare({"hooks": [name for name in HOOKS if self.hooks[name]]})
+        if event == "stop":
+            self._listen_to_signals()
+        return function
+
+    # --- signals (rule 16)
+
+    def _listen_to_signals(self) -> None:
+        """Take SIGTERM and SIGUSR1 where nobody else does. The handler only notes that it came. [H 26]"""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (getattr(signal, "SIGTERM", None), getattr(signal, "SIGUSR1", None)):
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _: Any) -> None:
+        self._signals.append(number)
+        self._run._heard = -1
+        signal.signal(number, signal.SIG_DFL)  # the second one has the default action
+
+    def _take_signals(self) -> None:
+        while self._signals:
+            number = self._signals.pop(0)
+            word = signal.Signals(number).name
+            saves = word == "SIGUSR1" and bool(self.hooks["checkpoint"])
+            op = Op.CHECKPOINT if saves else Op.STOP
+            if saves:
+                signal.signal(number, self._on_signal)  # asks for no end, so it may come again
+            self._waiting.append(Order(f"signal-{uuid.uuid4().hex}", 0, op, {}, word, "signal", 1 << 62))
+
+    # --- stopping
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the program should leave its loop; having asked, it is not stopped by `Stopped`. Also a full safe point."""
+        self._asks = True
+        if self.bell[0] != self._run._heard and threading.get_ident() == self._thread and not self._active:
+            self.visit(full=True, advanced=True)
+        if self.stopping is not None:
+            self._told = True
+        return self.stopping is not None
+
+    def came_by(self) -> None:
+        """Note that the program has full safe points of its own, so that a `log` need not be one."""
+        self._has_points = True
+
+    def step_end(self) -> bool:
+        """The end of a step of an integration or of `progress`: a full safe point. Returns whether to leave the loop."""
+        self._asks = self._has_points = True
+        if self.bell[0] != self._run._heard and threading.get_ident() == self._thread and not self._active:
+            self.visit(full=True, advanced=True)
+        if self.stopping is not None:
+            self._told = True
+        return self.stopping is not None
+
+    # --- safe points
+
+    def safe_point(self, *, full: bool, advanced: bool) -> None:
+        """Apply what waits. Raises `Stopped` when the run is to end and the program does not ask by itself.
+
+        `full`: called by `poll`; a `log` is full only in programs that have nothing better. `advanced`: the step has, since the last call.
+        """
+        if threading.get_ident() != self._thread or self._active:
+            return
+        if full:
+            self._has_points = True
+        self.visit(full=full or (advanced and not self._has_points), advanced=advanced or full)
+        if self.stopping is None or self._told:
+            return
+        if self._asks and self._patience > 0:
+            self._patience -= advanced
+            self._run._heard = -1
+            return
+        raise Stopped(stop_reason(self.stopping))
+
+    def visit(self, *, full: bool, advanced: bool) -> None:
+        """Take what has come, and apply what may be applied here."""
+        self._active = True
+        try:
+            rung = self.bell[0]
+            if self._inbox is not None:
+                self._waiting += self._inbox.take()
+            self._take_signals()
+            if self._waiting and advanced:
+                self._work(full)
+            self._run._heard = rung
+            if self._waiting or self._signals or (self._inbox is not None and self._inbox.taken != rung):
+                self._run._heard = -1
+        finally:
+            self._active = False
+
+    def _work(self, full: bool) -> None:
+        now_us = time.monotonic_ns() // 1000
+        orders, self._waiting = _newest_wishes(self._waiting), []
+        orders.sort(key=lambda one: one[0].op is Op.PAUSE)  # last: what else has come is not to wait for its end
+        while orders:
+            order, newer = orders.pop(0)
+            try:
+                if newer is not None:
+                    self._end(order, CommandState.SUPERSEDED, f"{newer.actor} asked for something else")
+                elif order.expires_us < now_us:
+                    self._end(order, CommandState.EXPIRED, "it came to a safe point too late")
+                elif self.off is not None:
+                    self._end(order, CommandState.REFUSED, self.off)
+                elif order.op is Op.SET:
+                    self._set(order)
+                elif not full:
+                    self._waiting.append(order)
+                else:
+                    self._act(order)
+            except BaseException:
+                self._waiting += [one for one, _ in orders]
+                raise
+
+    def _act(self, order: Order) -> None:
+        """Do what needs a full safe point."""
+        if order.op is Op.PAUSE:
+            if self._paused:
+                self._end(order, CommandState.APPLIED, "it was paused already")
+            else:
+                self._pause(order)
+        elif order.op is Op.UNPAUSE:
+            self._end(order, CommandState.APPLIED, "" if self._paused else "it was not paused")
+            self._paused = False
+        elif order.op is Op.STOP:
+            self._stop(order)
+        elif order.op is Op.CHECKPOINT:
+            self._checkpoint(order)
+        elif order.op is Op.CALL:
+            self._call(order)
+        else:
+            self._end(order, CommandState.REFUSED, f"a trainer does not {order.op}")
+
+    def _set(self, order: Order) -> None:
+        name = order.args.get("name")
+        knob = self.knobs.get(name) if isinstance(name, str) else None
+        if knob is None and order.channel == "resume":
+            self._unknown.append(order)  # its program may declare the knob later
+            return
+        if knob is None:
+            known = ", ".join(self.knobs) or "none"
+            self._end(order, CommandState.REFUSED, f"no knob is called `{name!s:.100}`; there are: {known}")
+            return
+        try:
+            old, new, said = knob.change(order.args.get("value"))
+        except WrongValue as error:
+            self._end(order, CommandState.REFUSED, str(error))
+        except Exception as error:
+            self._end(order, CommandState.REFUSED, f"its setter raised {_named(error)}")
+        else:
+            self._run.declare({"knobs": {name: {**knob.declared, "value": new, "by": order.actor}}})
+            self._end(order, CommandState.APPLIED, said, old=old, new=new)
+
+    def _stop(self, order: Order) -> None:
+        if self.stopping is not None:
+            self._end(order, CommandState.APPLIED, "it was stopping already")
+            return
+        self._start(order)
+        troubles = []
+        for hook in self.hooks["stop"]:
+            try:
+                hook()
+            except Exception as error:
+                troubles.append(f"the stop hook raised {_named(error)}")
+            except BaseException:
+                self._end(order, CommandState.INTERRUPTED, "the stop hook left the program")
+                raise
+        self.stopping = order
+        self._paused = False
+        self._end(order, CommandState.APPLIED, "; ".join(troubles))
+
+    def _checkpoint(self, order: Order) -> None:
+        if not self.hooks["checkpoint"]:
+            self._end(order, CommandState.REFUSED, 'the program says nowhere how to save: it needs @run.on("checkpoint")')
+            return
+        self._event(order, "the checkpoint hook", lambda: [hook() for hook in self.hooks["checkpoint"]][-1])
+
+    def _call(self, order: Order) -> None:
+        name, given = order.args.get("name"), order.args.get("args") or {}
+        declared = self.commands.get(name) if isinstance(name, str) else None
+        if declared is None or not isinstance(given, dict):
+            known = ", ".join(self.commands) or "none"
+            self._end(order, CommandState.REFUSED, f"no command is called `{name!s:.100}`; there are: {known}")
+            return
+        self._event(order, declared.name, lambda: declared.call(given))
+
+    def _event(self, order: Order, what: str, call: Callable[[], Any]) -> None:
+        """Do something at most once: written down before and after."""
+        self._start(order)
+        try:
+            result = call()
+        except WrongValue as error:
+            self._end(order, CommandState.REFUSED, str(error))
+        except Exception as error:
+            self._end(order, CommandState.REFUSED, f"{what} raised {_named(error)}")
+        except BaseException:
+            self._end(order, CommandState.INTERRUPTED, f"{what} left the program")
+            raise
+        else:
+            self._end(order, CommandState.APPLIED, "", result=result)
+
+    # --- pause
+
+    def _pause(self, order: Order) -> None:
+        """Hold this thread until somebody lets it go, or for `pause_max_s`; other commands are applied meanwhile."""
+        self._end(order, CommandState.APPLIED, "")
+        self._paused = True
+        self._run.paused(True)
+        until = time.monotonic() + self._pause_max_s
+        care = time.monotonic() + PAUSE_CARE_S
+        try:
+            while self._paused and time.monotonic() < until:
+                time.sleep(PAUSE_LOOK_S)
+                if self._inbox is not None:
+                    self._waiting += self._inbox.take()
+                self._take_signals()
+                if self._waiting:
+                    self._work(True)
+                if time.monotonic() > care:
+                    care = time.monotonic() + PAUSE_CARE_S
+                    self._run.care()
+            if self._paused:
+                self._run.say(f"paused for {self._pause_max_s:g} s, which is the longest: the training goes on")
+        finally:
+            self._paused = False
+            self._run.paused(False)
+
+    # --- what is written down
+
+    def _start(self, order: Order) -> None:
+        self._run.write_event({**_about(order), "event": "started"})
+
+    def _end(
+        self, order: Order, state: CommandState, reason: str, *, result: Any = None, old: Any = None, new: Any = None
+    ) -> None:
+        body = {**_about(order), "event": "ended", "state": str(state)}
+        told = {"reason": reason[:1_000] or None, "result": _short(result), "old": old, "new": new}
+        body |= {name: value for name, value in told.items() if value is not None}
+        self._run.write_event(body)
+        if state is CommandState.APPLIED and self._kept_file is not None:
+            self._keep(body)
+
+    def _keep(self, body: dict[str, Any]) -> None:
+        """Add a line to the run's interventions on this machine, for a replay by hand and for knobs of a resumed run."""
+        assert self._kept_file is not None
+        line = json.dumps({"time_ms": time.time_ns() // 1_000_000, "pid": os.getpid(), **body}) + "\n"
+        with contextlib.suppress(OSError):  # it is in the journal as well
+            self._kept_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with open(self._kept_file, "a", encoding="utf-8") as file:
+                file.write(line)
+
+    def disown(self) -> None:
+        """Serve no thread any more, in a forked child: what people ask is asked of its parent."""
+        self._thread = -1
+        self._inbox = None
+        self.bell = NO_BELL
+
+    def close(self, why: str) -> None:
+        """Answer what has come and was not applied: the run ends."""
+        if threading.get_ident() == self._thread and not self._active and self._inbox is not None:
+            self._waiting += self._inbox.take()
+        for order in (*self._waiting, *self._unknown):
+            self._end(order, CommandState.REFUSED, why)
+        self._waiting, self._unknown = [], []
+
+
+def stop_reason(order: Order) -> str:
+    """Who stopped a run, as its reason says."""
+    if order.channel == "signal":
+        return f"stopped by {order.actor}"
+    return f"stopped by {order.actor} ({order.channel})"
+
+
+def _about(order: Order) -> dict[str, Any]:
+    return {
+        "command": order.id, "seq": order.seq, "op": str(order.op), "args": order.args, "actor": order.actor,
+        "channel": order.channel,
+    }  # fmt: skip
+
+
+def _newest_wishes(orders: Iterable[Order]) -> list[tuple[Order, Order | None]]:
+    """Each order with the later one that makes it pointless: of several values of one knob the last counts, and of pause and unpause."""
+    last: dict[str, Order] = {}
+    listed = list(orders)
+    for order in listed:
+        if (key := _wish(order)) is not None:
+            last[key] = order
+    newer = [last.get(_wish(order) or "") for order in listed]
+    return [(order, None if other is order else other) for order, other in zip(listed, newer, strict=True)]
+
+
+def _wish(order: Order) -> str | None:
+    if order.op is Op.SET:
+        return f"set {order.args.get('name')}"
+    return "pause" if order.op in (Op.PAUSE, Op.UNPAUSE) else None
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error!s:.500}"
+
+
+def _short(result: Any) -> Any:
+    """What a command returned, as JSON can hold it and no larger than may be sent."""
+    if result is None:
+        return None
+    safe = json_safe(result)
+    text = json.dumps(safe)
+    if len(text) <= RESULT_MAX_BYTES:
+        return safe
+    return f"{text[: RESULT_MAX_BYTES // 2]}… ({len(text)} characters in all)"
+
+
+def _read_kept(path: Path | None) -> dict[str, dict[str, Any]]:
+    """The newest value that people gave each knob of this run on this machine."""
+    found: dict[str, dict[str, Any]] = {}
+    if path is None:
+        return found
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return found
+    for line in lines:
+        try:
+            body = json.loads(line)
+            if body["op"] == Op.SET and body["channel"] != "program":
+                found[str(body["args"]["name"])] = body
+        except (ValueError, TypeError, KeyError):
+            continue  # a line that was cut short by a full disk
+    return found
+
+
+__all__ = ["HOOKS", "NO_BELL", "Steered", "Steering", "Stopped", "stop_reason"]
