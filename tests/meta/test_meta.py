@@ -223,9 +223,10 @@ def test_steps_run_once_each_in_order_after_a_copy(tmp_path: Path) -> None:
     meta = Meta(path, SystemClock())
     meta.write(lambda writes: writes.add_run(run_row("kept")))
     meta.close()
+    now = migrations.VERSION
     steps = {
-        2: lambda connection: connection.execute(text("ALTER TABLE run ADD COLUMN extra TEXT")),
-        3: lambda connection: connection.execute(text("UPDATE run SET extra = id")),
+        now + 1: lambda connection: connection.execute(text("ALTER TABLE run ADD COLUMN extra TEXT")),
+        now + 2: lambda connection: connection.execute(text("UPDATE run SET extra = id")),
     }
     engine = create_engine(f"sqlite:///{path}")
 
@@ -236,11 +237,11 @@ def test_steps_run_once_each_in_order_after_a_copy(tmp_path: Path) -> None:
         assert connection.execute(text("SELECT extra FROM run")).scalars().all() == ["kept"]
         assert connection.execute(
             text("SELECT version FROM schema_version ORDER BY version")
-        ).scalars().all() == [1, 2, 3]
+        ).scalars().all() == [now, now + 1, now + 2]
     engine.dispose()
-    copy = tmp_path / "meta.db.before-2"
+    copy = tmp_path / f"meta.db.before-{now + 1}"
     assert "extra" not in [column[1] for column in columns_of(copy)["run"]]
-    assert not (tmp_path / "meta.db.before-3").exists()
+    assert not (tmp_path / f"meta.db.before-{now + 2}").exists()
 
 
 def test_step_that_fails_leaves_the_version_before_it(tmp_path: Path) -> None:
@@ -253,12 +254,12 @@ def test_step_that_fails_leaves_the_version_before_it(tmp_path: Path) -> None:
 
     engine = create_engine(f"sqlite:///{path}")
     with pytest.raises(RuntimeError):
-        migrations.migrate(engine, SystemClock(), steps={2: broken})
+        migrations.migrate(engine, SystemClock(), steps={migrations.VERSION + 1: broken})
     engine.dispose()
 
     Meta(path, SystemClock()).close()
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT version FROM schema_version WHERE at_ms > 0").fetchall() == [(1,)]
+    assert connection.execute("SELECT version FROM schema_version WHERE at_ms > 0").fetchall() == [(migrations.VERSION,)]
     connection.close()
 
 

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, select
+from sqlalchemy import BigInteger, Column, Connection, Engine, Index, Integer, MetaData, Table, Text, inspect, select
 
 from farwatch.clock import Clock
 from farwatch.errors import DataError
@@ -16,8 +16,32 @@ from farwatch.store.meta.tables import schema_version, tables
 
 Step = Callable[[Connection], None]
 
+
+def _alerts(connection: Connection) -> None:
+    """Alerts, and what people changed of the rules behind them."""
+    made = MetaData()
+    serial = BigInteger().with_variant(Integer, "sqlite")
+    alert = Table(
+        "alert", made,
+        Column("no", serial, primary_key=True), Column("run_no", Integer), Column("attempt", Integer, nullable=False),
+        Column("rule", Text, nullable=False), Column("metric", Text), Column("title", Text, nullable=False),
+        Column("text", Text, nullable=False), Column("level", Text, nullable=False), Column("state", Text, nullable=False),
+        Column("opened_ms", BigInteger, nullable=False), Column("fired_ms", BigInteger), Column("resolved_ms", BigInteger),
+        Column("modified_ms", BigInteger, nullable=False), Column("snoozed_until_ms", BigInteger),
+        Column("acknowledged_ms", BigInteger), Column("acknowledged_by", Text), Column("times", Integer, nullable=False),
+        Column("facts_json", Text, nullable=False), Column("consequence_json", Text),
+    )  # fmt: skip
+    Index("alert_of_run", alert.c.run_no)
+    Index("alert_by_state", alert.c.state)
+    Table(
+        "rule", made,
+        Column("scope", Text, primary_key=True), Column("name", Text, primary_key=True), Column("changes_json", Text, nullable=False),
+    )  # fmt: skip
+    made.create_all(connection)
+
+
 FIRST = 1
-STEPS: dict[int, Step] = {}  # version it makes -> step
+STEPS: dict[int, Step] = {2: _alerts}  # version it makes -> step
 VERSION = max(STEPS, default=FIRST)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from farwatch.store.meta import tables
-from farwatch.store.meta.rows import AttemptRow, DetailRow, RunRow, WriterRow
+from farwatch.store.meta.rows import AlertRow, AttemptRow, CommandRow, DetailRow, RunRow, WriterRow
 
 CHUNK = 500
 
@@ -158,7 +158,14 @@ class Reads:
         return [dict(zip(keys, row, strict=True)) for row in self._connection.execute(query)]
 
     def media(
-        self, run_no: int, *, name: str | None, step_min: float | None, step_max: float | None, limit: int
+        self,
+        run_no: int,
+        *,
+        name: str | None = None,
+        step_min: float | None = None,
+        step_max: float | None = None,
+        sha256: str | None = None,
+        limit: int,
     ) -> list[Row[Any]]:
         """Points that are no numbers: the newest `limit`, in order of name and step, each with `sha256`, `blob_size` and `blob_type`."""
         table, spool = tables.media, tables.spool
@@ -169,6 +176,8 @@ class Reads:
             where.append(table.c.step >= step_min)
         if step_max is not None:
             where.append(table.c.step <= step_max)
+        if sha256 is not None:
+            where.append(spool.c.sha256 == sha256)
         query = (
             select(
                 table, spool.c.sha256, spool.c.size.label("blob_size"), spool.c.media_type.label("blob_type")
@@ -253,6 +262,84 @@ class Reads:
         query = select(table.c.step, table.c.time_ms, table.c.body_json).where(table.c.run_no == run_no)
         rows = self._connection.execute(query.order_by(table.c.time_ms, table.c.writer_no, table.c.number))
         return [{"step": row[0], "time_ms": row[1], **json.loads(row[2])} for row in rows]
+
+    # --- alerts
+
+    def alerts(
+        self,
+        *,
+        run_nos: Sequence[int] | None = None,
+        states: Sequence[str] | None = None,
+        rule: str | None = None,
+        before: int | None = None,
+        limit: int = 1_000,
+    ) -> list[AlertRow]:
+        """Alerts, newest first. `before`: only those with a smaller number."""
+        table = tables.alert
+        where: list[ColumnElement[bool]] = []
+        if run_nos is not None:
+            where.append(table.c.run_no.in_(run_nos))
+        if states is not None:
+            where.append(table.c.state.in_(states))
+        if rule is not None:
+            where.append(table.c.rule == rule)
+        if before is not None:
+            where.append(table.c.no < before)
+        query = select(table).where(*where).order_by(table.c.no.desc()).limit(limit)
+        return [AlertRow.read(row) for row in self._connection.execute(query)]
+
+    def alert(self, no: int) -> AlertRow | None:
+        """An alert by its number."""
+        found = self._connection.execute(select(tables.alert).where(tables.alert.c.no == no)).first()
+        return None if found is None else AlertRow.read(found)
+
+    def rule_changes(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What people changed of rules: scope -> rule -> changes."""
+        changes: dict[str, dict[str, dict[str, Any]]] = {}
+        for scope, name, body in self._connection.execute(select(tables.rule)):
+            changes.setdefault(scope, {})[name] = json.loads(body)
+        return changes
+
+    # --- commands
+
+    def command(self, command_id: str) -> CommandRow | None:
+        """A command by its id."""
+        table = tables.command
+        found = self._connection.execute(select(table).where(table.c.id == command_id)).first()
+        return None if found is None else CommandRow.read(found)
+
+    def commands(self, run_no: int, limit: int, before: int | None = None) -> list[CommandRow]:
+        """Commands to a run, newest first; `before`: those with a lower `seq`."""
+        table = tables.command
+        query = select(table).where(table.c.run_no == run_no).order_by(table.c.seq.desc(), table.c.no.desc()).limit(limit)
+        if before is not None:
+            query = query.where(table.c.seq < before)
+        return [CommandRow.read(row) for row in self._connection.execute(query)]
+
+    def count_commands(self, run_no: int) -> int:
+        """How many commands a run has had."""
+        table = tables.command
+        query = select(func.count()).select_from(table).where(table.c.run_no == run_no)
+        return int(self._connection.execute(query).scalar() or 0)
+
+    def newest_seq(self, run_no: int) -> int:
+        """`seq` of the newest command to a run, 0 if there is none."""
+        table = tables.command
+        return int(self._connection.execute(select(func.max(table.c.seq)).where(table.c.run_no == run_no)).scalar() or 0)
+
+    def pending_commands(self) -> list[CommandRow]:
+        """Commands that have not ended, oldest first."""
+        table = tables.command
+        query = select(table).where(table.c.state == CommandState.PENDING).order_by(table.c.no)
+        return [CommandRow.read(row) for row in self._connection.execute(query)]
+
+    def wishes(self, run_no: int) -> list[CommandRow]:
+        """Values of knobs that people have set in a run, oldest first."""
+        table = tables.command
+        query = select(table).where(
+            table.c.run_no == run_no, table.c.op == Op.SET, table.c.state == CommandState.APPLIED
+        )
+        return [CommandRow.read(row) for row in self._connection.execute(query.order_by(table.c.seq))]
 
     def audit(self, limit: int, object_: str | None = None) -> list[dict[str, Any]]:
         """Who did what, newest first."""

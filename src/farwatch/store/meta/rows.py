@@ -140,7 +140,7 @@ class DetailRow(Row):
     """What is large and seldom looked at: config, own summary values, definitions, captured environment."""
 
     table = tables.detail
-    in_json = frozenset({"config", "given", "definitions", "capture", "argv"})
+    in_json = frozenset({"config", "given", "definitions", "capture", "argv", "steer"})
 
     run_no: int
     config: dict[str, Any]
@@ -150,6 +150,7 @@ class DetailRow(Row):
     argv: list[str]
     python: str
     traceback: str | None
+    steer: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,3 +204,63 @@ class AttemptRow(Row):
     step_base: int
     from_step: float | None
     host: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow(Row):
+    """One occurrence of what a rule watches for, or of what a program alerted. `no` is 0 before it is stored.
+
+    `run_no`: None for what is about the server. `facts`: value, band, since and whatever else belongs to this rule.
+    """
+
+    table = tables.alert
+    in_json = frozenset({"facts", "consequence"})
+
+    no: int
+    run_no: int | None
+    attempt: int
+    rule: str
+    metric: str | None
+    title: str
+    text: str
+    level: str
+    state: str
+    opened_ms: int
+    fired_ms: int | None
+    resolved_ms: int | None
+    modified_ms: int
+    snoozed_until_ms: int | None
+    acknowledged_ms: int | None
+    acknowledged_by: str | None
+    times: int
+    facts: dict[str, Any]
+    consequence: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow(Row):
+    """What somebody asked, and how far it is."""
+
+    table = tables.command
+    in_json = frozenset({"args", "told"})
+
+    no: int
+    id: str
+    run_no: int
+    attempt: int
+    seq: int
+    op: str
+    args: dict[str, Any]
+    actor: str
+    channel: str
+    text: str
+    agent: str | None
+    state: str
+    reason: str
+    accepted_ms: int
+    expires_ms: int
+    delivered_ms: int | None = None
+    started_ms: int | None = None
+    ended_ms: int | None = None
+    step: float | None = None
+    told: dict[str, Any] = dataclasses.field(default_factory=dict)

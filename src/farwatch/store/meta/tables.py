@@ -92,6 +92,7 @@ detail = Table(
     Column("argv_json", Text, nullable=False, default="[]"),
     Column("python", Text, nullable=False, default=""),
     Column("traceback", Text),
+    Column("steer_json", Text, nullable=False, default="{}", server_default="{}"),  # what people may do with the run
 )
 
 writer = Table(
@@ -238,6 +239,33 @@ event = Table(
     Index("event_of_run", "run_no"),
 )
 
+command = Table(
+    "command",
+    tables,
+    Column("no", _Serial, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("run_no", Integer, nullable=False),  # 0: for an agent, not for a run
+    Column("attempt", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),  # rises within a run
+    Column("op", Text, nullable=False),
+    Column("args_json", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("text", Text, nullable=False, default=""),  # as the person wrote it
+    Column("agent", Text),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("accepted_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("delivered_ms", BigInteger),
+    Column("started_ms", BigInteger),
+    Column("ended_ms", BigInteger),
+    Column("step", Float),
+    Column("told_json", Text, nullable=False, default="{}"),  # old and new value, result
+    Index("command_of_run", "run_no", "seq"),
+    Index("command_by_state", "state"),
+)
+
 audit = Table(
     "audit",
     tables,
@@ -249,7 +277,41 @@ audit = Table(
     Column("body_json", Text, nullable=False, default="{}"),
 )
 
+alert = Table(
+    "alert",
+    tables,
+    Column("no", _Serial, primary_key=True),
+    Column("run_no", Integer),  # null: it is about the server
+    Column("attempt", Integer, nullable=False),
+    Column("rule", Text, nullable=False),  # name of the rule, or `program`
+    Column("metric", Text),
+    Column("title", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("level", Text, nullable=False),  # ring or hint
+    Column("state", Text, nullable=False),  # pending, firing or resolved
+    Column("opened_ms", BigInteger, nullable=False),
+    Column("fired_ms", BigInteger),
+    Column("resolved_ms", BigInteger),
+    Column("modified_ms", BigInteger, nullable=False),
+    Column("snoozed_until_ms", BigInteger),
+    Column("acknowledged_ms", BigInteger),
+    Column("acknowledged_by", Text),
+    Column("times", Integer, nullable=False, default=1),
+    Column("facts_json", Text, nullable=False, default="{}"),  # value, band, since, what moved, …
+    Column("consequence_json", Text),  # the command that it asks for, and how far that is
+    Index("alert_of_run", "run_no"),
+    Index("alert_by_state", "state"),
+)
+
+rule = Table(
+    "rule",
+    tables,
+    Column("scope", Text, primary_key=True),  # `server`, `project/<name>` or `run/<id>`
+    Column("name", Text, primary_key=True),
+    Column("changes_json", Text, nullable=False),
+)
+
 __all__ = [
-    "attempt", "audit", "console", "detail", "event", "file", "gap", "key_value", "layout", "media", "project",
+    "alert", "attempt", "audit", "console", "detail", "event", "file", "gap", "key_value", "layout", "media", "project", "rule",
     "run", "schema_version", "spool", "summary", "tables", "writer",
 ]  # fmt: skip

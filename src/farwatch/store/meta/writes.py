@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 
 from farwatch.store.meta import tables
 from farwatch.store.meta.reads import Reads
-from farwatch.store.meta.rows import AttemptRow, DetailRow, RunRow, WriterRow, dump
+from farwatch.store.meta.rows import AlertRow, AttemptRow, DetailRow, RunRow, WriterRow, dump
 
 if TYPE_CHECKING:
     from farwatch.store.meta.database import Meta
@@ -208,6 +208,21 @@ class Writes(Reads):
         """Keep a command's beginning or end as the trainer told it."""
         self._upsert(tables.event, [row], ["writer_no", "number"])
 
+    def add_command(self, row: CommandRow) -> CommandRow:
+        """Store a new command; returns it with its number in its run (`seq`)."""
+        numbered = dataclasses.replace(row, seq=self.newest_seq(row.run_no) + 1)
+        columns = numbered.columns()
+        del columns["no"]
+        no = self._connection.execute(insert(tables.command).values(columns)).inserted_primary_key[0]  # type: ignore[index]
+        return dataclasses.replace(numbered, no=no)
+
+    def put_command(self, row: CommandRow) -> CommandRow:
+        """Store a changed command."""
+        self._connection.execute(
+            update(tables.command).where(tables.command.c.no == row.no).values(row.columns())
+        )
+        return row
+
     def put_summary(self, run_no: int, names: list[str], body: bytes) -> None:
         """Store the summary of a run: `body` has one row of numbers per name."""
         self._upsert(
@@ -223,6 +238,26 @@ class Writes(Reads):
             fresh = insert(table).values(digest=digest, names_json=text)
             no = self._connection.execute(fresh).inserted_primary_key[0]  # type: ignore[index]
         return int(no)
+
+    # --- alerts
+
+    def put_alert(self, row: AlertRow) -> AlertRow:
+        """Store a new alert, whose number is 0, or a changed one; returns it with its number."""
+        columns = row.columns()
+        del columns["no"]
+        if row.no:
+            self._connection.execute(update(tables.alert).where(tables.alert.c.no == row.no).values(columns))
+            return row
+        no = self._connection.execute(insert(tables.alert).values(columns)).inserted_primary_key[0]  # type: ignore[index]
+        return dataclasses.replace(row, no=no)
+
+    def put_rule(self, scope: str, name: str, changes: dict[str, Any] | None) -> None:
+        """Store what a person changed of a rule; None forgets it."""
+        if changes is None:
+            table = tables.rule
+            self._connection.execute(delete(table).where(table.c.scope == scope, table.c.name == name))
+        else:
+            self._upsert(tables.rule, [{"scope": scope, "name": name, "changes_json": dump(changes)}], ["scope", "name"])
 
     # --- deleting
 
@@ -262,7 +297,8 @@ class Writes(Reads):
             .all()
         )
         for table in (
-            tables.detail, tables.summary, tables.media, tables.console, tables.file, tables.spool, tables.gap, tables.event, tables.attempt
+            tables.detail, tables.summary, tables.media, tables.console, tables.file, tables.spool, tables.gap, tables.event, tables.attempt,
+            tables.alert,
         ):  # fmt: skip
             self._connection.execute(delete(table).where(table.c.run_no == run_no))
         self._pending.details[run_no] = DetailRow(run_no, {}, {}, [], {}, [], "", None)
