@@ -1,7 +1,8 @@
 """User content on its way out: by hash, in a sandbox, with names that cannot break a header.
 
 The sandbox is a header of the answer, not an attribute of somebody's frame: without `allow-scripts` and `allow-same-origin`, whatever the
-bytes are, they run nothing and read nothing of ours.
+bytes are, they run nothing and read nothing of ours. Interactive figures are programs: they run, but in an origin of their own that no
+cookie, no storage and no address belongs to, and only in a frame of our page.
 """
 
 import os
@@ -18,6 +19,20 @@ from farwatch.server.sending import PIECE, Pieces
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 SANDBOX = "sandbox; default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'; font-src data:; frame-ancestors 'self'"
+# Scripts that stand in the document, and nothing from anywhere. Vega and WebGL plots compile functions, hence eval: whoever may write
+# the scripts gains nothing by it. `default-src` does not cover forms. A frame cannot leave for another host either: this policy
+# and the one of our page both say where it may go. No policy of content covers WebRTC, whose first packet goes to any address; browsers
+# that know `Connection-Allowlist` send none.
+FIGURE = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; media-src data: blob:; font-src data:; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'self'"
+)
+FIGURE_HEADERS = {
+    "Content-Security-Policy": FIGURE,
+    "Connection-Allowlist": "()",
+    "X-DNS-Prefetch-Control": "off",
+}
 INLINE = {
     *("image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "image/svg+xml"),
     *("audio/wav", "audio/x-wav", "audio/mpeg", "audio/ogg", "audio/flac", "audio/webm", "audio/mp4"),
@@ -89,12 +104,15 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     return (first, last) if first < size else (-1, -1)
 
 
-async def blob(ask: Ask, sha256: str, media_type: str | None, name: str) -> Response:
-    """The bytes with a hash. Raises `NotFoundError` if there are none."""
+async def blob(
+    ask: Ask, sha256: str, media_type: str | None, name: str, more: Mapping[str, str] | None = None
+) -> Response:
+    """The bytes with a hash, with `more` headers than those of the sandbox. Raises `NotFoundError` if there are none."""
     file: BinaryIO = await ask.run(ask.services.blobs.open, sha256)
     answered = media_type_of(media_type)
     headers = {
         "Content-Security-Policy": SANDBOX,
+        "Vary": "Sec-Fetch-Dest",  # what was kept for a frame is not for a window of its own
         "Content-Disposition": disposition(
             name, inline=answered.partition(";")[0] in INLINE and not ask.flag("download")
         ),
@@ -104,6 +122,7 @@ async def blob(ask: Ask, sha256: str, media_type: str | None, name: str) -> Resp
         "Cache-Control": "private, max-age=31536000, immutable",
         "X-Content-Type-Options": "nosniff",
         "X-Sha256": sha256,
+        **(more or {}),
     }
     return _answer(ask.headers, file, headers, sha256, head=ask.scope["method"] == "HEAD")
 

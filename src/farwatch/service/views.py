@@ -301,7 +301,15 @@ class RunViews:
             )
         for one in names:
             one["step_min"], one["step_max"] = plain(one["step_min"]), plain(one["step_max"])
-        return {"names": names, "items": [_media_item(row) for row in rows]}
+        return {"names": names, "items": [_media_item(run, row) for row in rows]}
+
+    def figure(self, run_id: str, sha256: str) -> None:
+        """Raise `NotFoundError` unless the run logged these bytes as a document to be shown: HTML, as a figure or as such."""
+        run = self._find(run_id)
+        with self.meta.read() as reads:
+            rows = reads.media(run.no, sha256=sha256, limit=LISTED_MAX)
+        if not any(_media_item(run, row)["frame"] for row in rows):
+            raise NotFoundError("no figure of this run has this hash")
 
     def files(self, run_id: str) -> dict[str, Any]:
         """Files of a run; `sha256` is None until the content has come."""
@@ -359,18 +367,22 @@ def _metric(
     }
 
 
-def _media_item(row: Any) -> dict[str, Any]:
+def _media_item(run: RunRow, row: Any) -> dict[str, Any]:
     body = json.loads(row.body_json)
     kept = {
         key: body.get(key)
         for key in ("caption", "width", "height", "text", "counts", "edges", "columns", "rows", "index")
     }
     media_type = body.get("media_type") or row.blob_type
+    document = (
+        row.type in ("figure", "html") and str(media_type).partition(";")[0].strip().lower() == "text/html"
+    )
     return {
         **body, **kept,
         "name": row.name, "type": row.type, "step": plain(row.step), "time_ms": row.time_ms, "rank": row.rank, "attempt": row.attempt,
         "media_type": media_type, "size": row.blob_size if row.blob_size is not None else body.get("size"), "sha256": row.sha256,
         "url": None if row.sha256 is None else f"blobs/{row.sha256}" + (f"?type={quote(media_type)}" if media_type else ""),
+        "frame": f"runs/{run.id}/figures/{row.sha256}" if document and row.sha256 is not None else None,
     }  # fmt: skip
 
 

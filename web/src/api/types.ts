@@ -198,12 +198,16 @@ export interface MediaItem {
   rank: number;
   attempt: number;
   caption: string | null;
+  /** What its library says about it. */
+  note?: string | null;
   media_type: string | null;
   width: number | null;
   height: number | null;
   size: number | null;
   sha256?: string | null;
   url: string | null;
+  /** Where a document shows itself with its scripts, in a frame that reaches nothing. */
+  frame: string | null;
   text: string | null;
   counts: number[] | null;
   edges: number[] | null;

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from farwatch.errors import UsageError
+from farwatch.errors import ForbiddenError, UsageError
 from farwatch.server import download
 from farwatch.server.guard import API
 from farwatch.server.route import Ask, Endpoint
@@ -46,8 +46,9 @@ async def media(ask: Ask) -> Response:
     said = await ask.run(found)
     if ask.who.via == "session":
         for item in said["items"]:
-            if item.get("url"):
-                item["url"] = _signed(ask, ask.who, item["url"])
+            for key in ("url", "frame"):
+                if item.get(key):
+                    item[key] = _signed(ask, ask.who, item[key])
     return ask.reply(said)
 
 
@@ -86,6 +87,18 @@ async def blob(ask: Ask) -> Response:
     return await download.blob(ask, sha256, ask.query.get("type"), ask.query.get("name") or sha256)
 
 
+async def figure(ask: Ask) -> Response:
+    """A document that runs its scripts, but only in a frame of our page, whose policy it cannot leave by going elsewhere."""
+    download.refuse_programs(ask)
+    if ask.headers.get("sec-fetch-dest", "iframe") != "iframe":
+        raise ForbiddenError("a figure is shown in a frame of the dashboard only")
+    runs, sha256 = ask.services.runs, ask.params["sha256"]
+    if download.SHA256.fullmatch(sha256) is None:
+        raise UsageError("a figure is named by 64 hexadecimal digits")
+    await ask.run(runs.figure, await ask.run(runs.find, ask.params["ref"]), sha256)
+    return await download.blob(ask, sha256, "text/html", "figure.html", download.FIGURE_HEADERS)
+
+
 def blob_url(sha256: str, media_type: str | None) -> str:
     """The address of a blob, relative to the API."""
     return f"blobs/{sha256}" + (f"?type={quote(media_type, safe='/')}" if media_type else "")
@@ -122,6 +135,16 @@ ENDPOINTS = (
             "limit": "at most",
         },
         answer="names, items",
+    ),
+    Endpoint(
+        "GET",
+        "/runs/{ref}/figures/{sha256}",
+        "read",
+        figure,
+        "A document that the run logged as figure or HTML, with its scripts, for a frame of the dashboard.",
+        user_content=True,
+        media_type="text/html",
+        query={"sign": "a signature in place of the header"},
     ),
     Endpoint("GET", "/runs/{ref}/files", "read", files, "Files of a run.", answer="files"),
     Endpoint("GET", REF_FILE, "read", file, "One file.", user_content=True, media_type="*/*"),
