@@ -4,11 +4,14 @@
 FarwatchError
 ├── UsageError              the caller's mistake; also a ValueError
 │   ├── QueryError          a `where` expression that does not parse
+│   ├── CommandError        a command that the run does not know, or a value that it does not take
 │   └── NotFoundError       no such run, project, series or file; also a LookupError
 ├── ContactError            the server cannot be reached; trying again may help
 ├── RefusedError            the server answered no; trying again will not help
 │   ├── DeniedError         who asks is unknown, or may not
 │   ├── ExistsError         a run that must not exist does
+│   ├── EndedError          a command for a run that nobody can reach any more
+│   ├── ConfirmError        a command that must be asked for twice
 │   ├── GapError            a batch does not continue what the server has
 │   ├── ForkError           two journals claim the same writer
 │   └── LimitError          a quota or a size limit, with when to try again
@@ -48,6 +51,13 @@ class QueryError(UsageError):
     """Raised for a `where` expression, a regular expression or a sort key that does not parse."""
 
     code = "bad-query"
+
+
+class CommandError(UsageError):
+    """Raised for a command that a run does not know, or with a value that it does not take."""
+
+    code = "wrong-command"
+    http_status = 422
 
 
 class NotFoundError(UsageError, LookupError):
@@ -90,6 +100,20 @@ class ExistsError(RefusedError):
     """Raised when a run is to be made under an id that another run has, with `resume="never"`."""
 
     code = "exists"
+    http_status = 409
+
+
+class EndedError(RefusedError):
+    """Raised for a command to a run that has ended, or that has nobody who could obey."""
+
+    code = "run-ended"
+    http_status = 409
+
+
+class ConfirmError(RefusedError):
+    """Raised for a command that must be confirmed; the message says what would happen."""
+
+    code = "needs-confirmation"
     http_status = 409
 
 

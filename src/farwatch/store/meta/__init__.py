@@ -6,7 +6,7 @@
 
 from farwatch.store.meta.database import Meta
 from farwatch.store.meta.reads import Reads
-from farwatch.store.meta.rows import AlertRow, AttemptRow, DetailRow, RunRow, WriterRow
+from farwatch.store.meta.rows import AlertRow, AttemptRow, CommandRow, DetailRow, RunRow, WriterRow
 from farwatch.store.meta.writes import Writes
 
-__all__ = ["AlertRow", "AttemptRow", "DetailRow", "Meta", "Reads", "RunRow", "WriterRow", "Writes"]
+__all__ = ["AlertRow", "AttemptRow", "CommandRow", "DetailRow", "Meta", "Reads", "RunRow", "WriterRow", "Writes"]

@@ -8,7 +8,20 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import BigInteger, Column, Connection, Engine, Index, Integer, MetaData, Table, Text, inspect, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    inspect,
+    select,
+)
 
 from farwatch.clock import Clock
 from farwatch.errors import DataError
@@ -40,8 +53,29 @@ def _alerts(connection: Connection) -> None:
     made.create_all(connection)
 
 
+def _commands(connection: Connection) -> None:
+    """What people ask of runs, and what they may ask."""
+    made = MetaData()
+    serial = BigInteger().with_variant(Integer, "sqlite")
+    command = Table(
+        "command", made,
+        Column("no", serial, primary_key=True), Column("id", Text, nullable=False, unique=True),
+        Column("run_no", Integer, nullable=False), Column("attempt", Integer, nullable=False),
+        Column("seq", BigInteger, nullable=False), Column("op", Text, nullable=False), Column("args_json", Text, nullable=False),
+        Column("actor", Text, nullable=False), Column("channel", Text, nullable=False), Column("text", Text, nullable=False),
+        Column("agent", Text), Column("state", Text, nullable=False), Column("reason", Text, nullable=False),
+        Column("accepted_ms", BigInteger, nullable=False), Column("expires_ms", BigInteger, nullable=False),
+        Column("delivered_ms", BigInteger), Column("started_ms", BigInteger), Column("ended_ms", BigInteger),
+        Column("step", Float), Column("told_json", Text, nullable=False),
+    )  # fmt: skip
+    Index("command_of_run", command.c.run_no, command.c.seq)
+    Index("command_by_state", command.c.state)
+    made.create_all(connection)
+    connection.exec_driver_sql("ALTER TABLE detail ADD COLUMN steer_json TEXT DEFAULT '{}' NOT NULL")
+
+
 FIRST = 1
-STEPS: dict[int, Step] = {2: _alerts}  # version it makes -> step
+STEPS: dict[int, Step] = {2: _alerts, 3: _commands}  # version it makes -> step
 VERSION = max(STEPS, default=FIRST)
 
 

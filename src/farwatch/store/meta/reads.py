@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from farwatch.store.meta import tables
 from farwatch.store.meta.rows import AlertRow, AttemptRow, CommandRow, DetailRow, RunRow, WriterRow
+from farwatch.wire.commands import CommandState, Op
 
 CHUNK = 500
 

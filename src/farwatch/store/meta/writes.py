@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError, StatementError
 
 from farwatch.store.meta import tables
 from farwatch.store.meta.reads import Reads
-from farwatch.store.meta.rows import AlertRow, AttemptRow, DetailRow, RunRow, WriterRow, dump
+from farwatch.store.meta.rows import AlertRow, AttemptRow, CommandRow, DetailRow, RunRow, WriterRow, dump
 
 if TYPE_CHECKING:
     from farwatch.store.meta.database import Meta
@@ -297,8 +297,8 @@ class Writes(Reads):
             .all()
         )
         for table in (
-            tables.detail, tables.summary, tables.media, tables.console, tables.file, tables.spool, tables.gap, tables.event, tables.attempt,
-            tables.alert,
+            tables.detail, tables.summary, tables.media, tables.console, tables.file, tables.spool,
+            tables.gap, tables.event, tables.attempt, tables.alert, tables.command,
         ):  # fmt: skip
             self._connection.execute(delete(table).where(table.c.run_no == run_no))
         self._pending.details[run_no] = DetailRow(run_no, {}, {}, [], {}, [], "", None)
