@@ -74,7 +74,7 @@ bench: .venv/.dev
 	@exec $(PY) -m bench
 
 docs: .venv/.dev
-	@$(PY) -m farwatch.testing.reference docs/reference tests/snapshots
+	@$(PY) -m farwatch.testing.reference docs/reference tests/snapshots web/src/api
 
 clean:
 	rm -rf .venv build dist web/node_modules src/farwatch/server/web

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("name", sorted(surface.SNAPSHOTS))
 def test_surface_is_as_recorded(name: str) -> None:
-    recorded = (ROOT / "tests" / "snapshots" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    file = ROOT / "tests" / "snapshots" / surface.file_name(name)
+    recorded = file.read_text(encoding="utf-8").splitlines()
 
     assert surface.SNAPSHOTS[name]() == recorded
 

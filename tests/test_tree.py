@@ -141,9 +141,12 @@ def test_no_test_is_skipped() -> None:
 def test_files_stay_small_enough_to_read() -> None:
     limit = 500
     code = (".py", ".ts", ".svelte", ".css")
+    made = {"web/src/api/types.ts"}  # by a program, from what is small enough
 
     found = {
-        name: text.count("\n") for name, text in _texts() if name.endswith(code) and text.count("\n") > limit
+        name: text.count("\n")
+        for name, text in _texts()
+        if name.endswith(code) and name not in made and text.count("\n") > limit
     }
 
     assert found == {}

@@ -43,7 +43,7 @@ def create_app(settings: Settings, services: Services, *, extra: Sequence[Endpoi
             f"`{settings.host}` can be reached by others, and no administrator exists yet",
             hint="listen on 127.0.0.1 and reach it through `ssh -L`, until accounts can be made",
         )
-    endpoints = (*ENDPOINTS, openapi.endpoint(ENDPOINTS), *extra)
+    endpoints = (*ENDPOINTS, openapi.endpoint(ENDPOINTS, system.PROBES), *extra)
     check([*endpoints, *system.PROBES])
     app = Starlette(
         routes=[

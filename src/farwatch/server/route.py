@@ -121,7 +121,8 @@ class Endpoint:
     """A method and a path, who may use it, and what it says about itself.
 
     `path`: under `/api/v1`, with `{name}` for one segment and `{name:path}` for all that are left. `scope`: one of `SCOPES`, or
-    `public`. `query`, `body`: parameter -> sentence. `answer`: the shape of the answer.
+    `public`. `query`: parameter -> shape with a sentence. `body`, `answer`: shapes, see `farwatch.server.schema`. `media_type`: of the
+    answer; where it is not JSON and `answer` is a shape, a client that accepts only JSON gets that.
     """
 
     method: str
@@ -129,9 +130,10 @@ class Endpoint:
     scope: str
     handler: Handler
     text: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    body: str = ""
-    answer: str = ""
+    query: Mapping[str, Any] = field(default_factory=dict)
+    body: Any = None
+    answer: Any = None
+    status: int = 200
     user_content: bool = False  # answers with what people uploaded; may be fetched by a signed address
     media_type: str = "application/json"
 

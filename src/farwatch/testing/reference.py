@@ -1,6 +1,7 @@
-"""Writes the reference pages: `python -m farwatch.testing.reference docs/reference [tests/snapshots]`.
+"""Writes the reference pages: `python -m farwatch.testing.reference docs/reference [tests/snapshots [web/src/api]]`.
 
-A test makes them again and compares, so that a page cannot say what the program does not do.
+A test makes them again and compares, so that a page cannot say what the program does not do, and the dashboard cannot be built with
+types that the server does not speak.
 """
 
 import sys
@@ -10,7 +11,8 @@ from pathlib import Path
 import click
 
 from farwatch.settings import SETTINGS
-from farwatch.testing import surface
+from farwatch.testing import surface, typescript
+from farwatch.testing.http_page import http_page
 
 MADE = "<!-- made by `make docs`; change the program, not this page -->\n\n"
 SCOPES = {
@@ -89,29 +91,6 @@ def errors_page() -> str:
     return "\n".join(parts) + "\n"
 
 
-def http_page() -> str:
-    """Every endpoint with its scope, query and body."""
-    parts = [
-        "# HTTP\n",
-        "All paths are below `/api/v1`. A running server describes itself at `/api/v1/openapi.json`. Numbers that are not finite are",
-        'the texts `"NaN"`, `"Infinity"` and `"-Infinity"`. Send a token as `Authorization: Bearer …`, never in an address.',
-    ]
-    for endpoint in sorted(surface.endpoints(), key=lambda e: (e.path, e.method)):
-        parts += [
-            "",
-            f"## {endpoint.method} {endpoint.path}",
-            "",
-            f"{_sentence(endpoint.text)} Scope: `{endpoint.scope}`.",
-        ]
-        if endpoint.query:
-            parts += ["", *(f"- `{name}`: {text}" for name, text in endpoint.query.items())]
-        if endpoint.body:
-            parts += ["", f"Body: {_sentence(endpoint.body)}"]
-        if endpoint.answer:
-            parts += ["", f"Answer: {_sentence(endpoint.answer)}"]
-    return "\n".join(parts) + "\n"
-
-
 PAGES: dict[str, Callable[[], str]] = {
     "settings": settings_page,
     "cli": cli_page,
@@ -121,13 +100,15 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def main(arguments: list[str]) -> None:
-    """Write pages into the first folder, and snapshots into the second if it is given."""
+    """Write pages into the first folder, snapshots into the second and the dashboard's types into the third, where given."""
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in PAGES.items():
         (folder / f"{name}.md").write_text(MADE + make(), encoding="utf-8")
     if len(arguments) > 1:
         surface.write_snapshots(Path(arguments[1]))
+    if len(arguments) > 2:
+        (Path(arguments[2]) / "types.ts").write_text(typescript.types(surface.openapi()), encoding="utf-8")
 
 
 if __name__ == "__main__":

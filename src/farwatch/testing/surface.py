@@ -6,6 +6,7 @@ surface shows as a change of one text file.
 
 import importlib
 import inspect
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -119,6 +120,35 @@ def endpoints() -> list[Any]:
     return list(ENDPOINTS)
 
 
+def openapi() -> dict[str, Any]:
+    """The server's OpenAPI document, without its version, which is no change of the surface."""
+    from farwatch.server.openapi import document
+    from farwatch.server.routes.system import PROBES
+
+    return document(endpoints(), "", probes=PROBES)
+
+
+def openapi_lines() -> list[str]:
+    """The same as text, about a field to a line, so that a change shows where it is."""
+    return list(_spread(openapi()))
+
+
+def _spread(value: Any, indent: str = "", key: str = "") -> Iterator[str]:
+    """JSON in lines of at most 140 characters where its values allow that."""
+    text = key + json.dumps(value, ensure_ascii=False)
+    if len(indent + text) < 140 or not isinstance(value, dict | list):
+        yield indent + text
+        return
+    left, right = "{}" if isinstance(value, dict) else "[]"
+    pairs = value.items() if isinstance(value, dict) else (("", one) for one in value)
+    yield f"{indent}{key}{left}"
+    parts = [list(_spread(one, indent + " ", f"{json.dumps(name)}: " if name else "")) for name, one in pairs]
+    for part in parts[:-1]:
+        yield from [*part[:-1], part[-1] + ","]
+    yield from parts[-1]
+    yield indent + right
+
+
 def error_classes() -> list[type[errors.FarwatchError]]:
     """Every error of ours, parents before children."""
     found: list[type[errors.FarwatchError]] = []
@@ -149,10 +179,16 @@ SNAPSHOTS = {
     "cli": cli_tree,
     "http_paths": http_paths,
     "dependencies": dependencies,
+    "openapi": openapi_lines,
 }
 
 
+def file_name(snapshot: str) -> str:
+    """Where a snapshot stands in its folder."""
+    return f"{snapshot}.json" if snapshot == "openapi" else f"{snapshot}.txt"
+
+
 def write_snapshots(folder: Path) -> None:
-    """Write every snapshot as `NAME.txt` into a folder."""
+    """Write every snapshot into a folder."""
     for name, make in SNAPSHOTS.items():
-        (folder / f"{name}.txt").write_text("\n".join(make()) + "\n", encoding="utf-8")
+        (folder / file_name(name)).write_text("\n".join(make()) + "\n", encoding="utf-8")

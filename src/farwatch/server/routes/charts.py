@@ -7,6 +7,7 @@ from starlette.responses import Response
 from farwatch.errors import BusyError, LimitError
 from farwatch.server.answers import answer, json_bytes
 from farwatch.server.route import Ask, Endpoint
+from farwatch.server.shapes.charts import Chart, ChartRequest, SeriesPoints, SeriesRequest
 from farwatch.service.charts import Wanted
 from farwatch.service.packed import Table
 from farwatch.wire.columns import CONTENT_TYPE
@@ -64,9 +65,8 @@ ENDPOINTS = (
         charts,
         "Lines to draw, in buckets that lose no spike.",
         media_type=CONTENT_TYPE,
-        body='{"lines": [{"run", "name", "rank", "attempt"}], "x", "lo", "hi", "buckets", "ranks"}',
-        answer="columns px, pv, x, min, max, mean (differences to the `base` of their line), count, nonfinite; "
-        "JSON with `Accept: application/json`",
+        body=ChartRequest,
+        answer=Chart,
     ),
     Endpoint(
         "POST",
@@ -75,7 +75,7 @@ ENDPOINTS = (
         series,
         "Every point, exact.",
         media_type=CONTENT_TYPE,
-        body='{"lines": […], "lo", "hi"}, or {"project", "name", "where"}',
-        answer="columns steps, times (µs), values",
+        body=SeriesRequest,
+        answer=SeriesPoints,
     ),
 )

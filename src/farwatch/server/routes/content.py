@@ -1,6 +1,6 @@
 """What runs bring along: console lines, media and files. Everything here was written by strangers."""
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -9,6 +9,8 @@ from farwatch.errors import ForbiddenError, UsageError
 from farwatch.server import download
 from farwatch.server.guard import API
 from farwatch.server.route import Ask, Endpoint
+from farwatch.server.schema import Raw
+from farwatch.server.shapes.content import ConsolePage, DeletedFile, FileList, MediaList
 from farwatch.service.access import Actor
 
 
@@ -114,13 +116,13 @@ ENDPOINTS = (
         console,
         "Captured lines.",
         query={
-            "from": "first line",
-            "limit": "at most",
-            "tail": "1: the last ones",
-            "rank": "of this rank",
-            "q": "text in them",
+            "from": Annotated[int, "first line"],
+            "limit": Annotated[int, "at most"],
+            "tail": Annotated[bool, "the last ones"],
+            "rank": Annotated[int, "of this rank"],
+            "q": Annotated[str, "text in them"],
         },
-        answer="lines, total",
+        answer=ConsolePage,
     ),
     Endpoint(
         "GET",
@@ -129,12 +131,12 @@ ENDPOINTS = (
         media,
         "Texts, images, tables, histograms and other things with a step.",
         query={
-            "name": "of this name",
-            "step_min": "from this step on",
-            "step_max": "up to this step",
-            "limit": "at most",
+            "name": Annotated[str, "of this name"],
+            "step_min": Annotated[float, "from this step on"],
+            "step_max": Annotated[float, "up to this step"],
+            "limit": Annotated[int, "at most"],
         },
-        answer="names, items",
+        answer=MediaList,
     ),
     Endpoint(
         "GET",
@@ -144,11 +146,21 @@ ENDPOINTS = (
         "A document that the run logged as figure or HTML, with its scripts, for a frame of the dashboard.",
         user_content=True,
         media_type="text/html",
-        query={"sign": "a signature in place of the header"},
+        query={"sign": Annotated[str, "a signature in place of the header"]},
+        answer=Raw("the document"),
     ),
-    Endpoint("GET", "/runs/{ref}/files", "read", files, "Files of a run.", answer="files"),
-    Endpoint("GET", REF_FILE, "read", file, "One file.", user_content=True, media_type="*/*"),
-    Endpoint("DELETE", REF_FILE, "log", delete_file, "Delete one file."),
+    Endpoint("GET", "/runs/{ref}/files", "read", files, "Files of a run.", answer=FileList),
+    Endpoint(
+        "GET",
+        REF_FILE,
+        "read",
+        file,
+        "One file.",
+        user_content=True,
+        media_type="*/*",
+        answer=Raw("its bytes, in a sandbox"),
+    ),
+    Endpoint("DELETE", REF_FILE, "log", delete_file, "Delete one file.", answer=DeletedFile),
     Endpoint(
         "GET",
         "/blobs/{sha256}",
@@ -158,9 +170,10 @@ ENDPOINTS = (
         user_content=True,
         media_type="*/*",
         query={
-            "type": "media type to answer with",
-            "name": "file name to answer with",
-            "sign": "a signature in place of the header",
+            "type": Annotated[str, "media type to answer with"],
+            "name": Annotated[str, "file name to answer with"],
+            "sign": Annotated[str, "a signature in place of the header"],
         },
+        answer=Raw("the bytes"),
     ),
 )

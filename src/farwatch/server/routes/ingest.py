@@ -2,12 +2,15 @@
 
 import asyncio
 import re
-from typing import Any
+from typing import Annotated, Any
 
 from starlette.responses import Response
 
 from farwatch.errors import BusyError, UsageError
 from farwatch.server.route import Ask, Endpoint
+from farwatch.server.schema import Raw
+from farwatch.server.shapes import ingest as shapes
+from farwatch.server.shapes.runs import RunRow
 from farwatch.server.spool import CHUNK_MAX
 from farwatch.wire.batch import ENCODINGS
 from farwatch.wire.ids import is_writer_id
@@ -129,18 +132,25 @@ ENDPOINTS = (
         "log",
         register,
         "Make a writer known, with its run.",
-        body="writer.json",
-        answer="run, expected, crc, epoch, …",
+        body=shapes.WriterRequest,
+        answer=shapes.WriterStatus,
     ),
-    Endpoint("GET", "/writers/{writer}", "log", writer, "How far a writer has come.", answer="as for POST"),
+    Endpoint(
+        "GET",
+        "/writers/{writer}",
+        "log",
+        writer,
+        "How far a writer has come.",
+        answer=shapes.WriterStatus,
+    ),
     Endpoint(
         "POST",
         "/writers/{writer}/batches",
         "log",
         batches,
         "Take consecutive records of a writer.",
-        body="a batch (docs/protocol.md), Content-Encoding zstd, deflate or identity",
-        answer="expected, crc, epoch, seq, set_aside",
+        body=Raw("a batch (docs/protocol.md), Content-Encoding zstd, deflate or identity"),
+        answer=shapes.BatchAnswer,
     ),
     Endpoint(
         "PUT",
@@ -149,13 +159,13 @@ ENDPOINTS = (
         spool_put,
         "Take one chunk of a file that records name.",
         query={
-            "offset": "of this chunk, bytes",
-            "size": "of the whole file, bytes",
-            "sha256": "of the whole file",
-            "media_type": "of the file",
+            "offset": Annotated[int, "of this chunk, bytes"],
+            "size": Annotated[int, "of the whole file, bytes"],
+            "sha256": Annotated[str, "of the whole file"],
+            "media_type": Annotated[str, "of the file"],
         },
-        body="at most 8 MiB of the file",
-        answer="offset, done",
+        body=Raw("at most 8 MiB of the file"),
+        answer=shapes.SpoolAnswer,
     ),
     Endpoint(
         "GET",
@@ -163,7 +173,7 @@ ENDPOINTS = (
         "log",
         spool_get,
         "How much of a file has come.",
-        answer="offset",
+        answer=shapes.SpoolOffset,
     ),
     Endpoint(
         "POST",
@@ -171,7 +181,8 @@ ENDPOINTS = (
         "log",
         beat,
         "A sign of life of a machine's agent.",
-        answer="epoch, writers",
+        body=shapes.BeatRequest,
+        answer=shapes.BeatAnswer,
     ),
     Endpoint(
         "POST",
@@ -179,8 +190,9 @@ ENDPOINTS = (
         "log",
         create,
         "Make a run without an SDK.",
-        body='{"project", "name", "config", "tags", "id"}',
-        answer="id, run, name, url, …",
+        body=shapes.RunRequest,
+        answer=shapes.RunAnswer,
+        status=201,
     ),
     Endpoint(
         "POST",
@@ -188,8 +200,8 @@ ENDPOINTS = (
         "log",
         log,
         "Log numbers and texts.",
-        body='{"step", "metrics", "time_ms"}, or a list of these',
-        answer="entries, next_step",
+        body=shapes.LogEntry | list[shapes.LogEntry],
+        answer=shapes.LogAnswer,
     ),
     Endpoint(
         "POST",
@@ -197,7 +209,7 @@ ENDPOINTS = (
         "log",
         finish,
         "End a run that was made by a request.",
-        body='{"state", "reason"}',
-        answer="the run's row",
+        body=shapes.FinishRequest,
+        answer=RunRow,
     ),
 )

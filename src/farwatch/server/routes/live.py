@@ -6,6 +6,7 @@ from starlette.responses import Response
 
 from farwatch.errors import UsageError
 from farwatch.server.route import Ask, Endpoint
+from farwatch.server.shapes.live import LiveAnswer, LiveRequest
 from farwatch.service.hub import WAIT_MAX_S
 from farwatch.service.subscription import Subscription
 
@@ -44,7 +45,7 @@ ENDPOINTS = (
         "read",
         live,
         "What has changed since a cursor; waits up to 25 s for something.",
-        body='{"cursor", "project", "runs": [ids], "series": [{"run", "name"}], "console": [ids], "wait_s"}',
-        answer="cursor, reset, runs, removed, points, console, new_metrics, media, now_ms",
+        body=LiveRequest,
+        answer=LiveAnswer,
     ),
 )

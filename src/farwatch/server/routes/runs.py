@@ -1,11 +1,12 @@
 """Projects and runs: lists, details, and what a person changes."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from starlette.responses import Response
 
 from farwatch.errors import UsageError
 from farwatch.server.route import Ask, Endpoint
+from farwatch.server.shapes import runs as shapes
 
 
 async def projects(ask: Ask) -> Response:
@@ -92,19 +93,19 @@ async def columns(ask: Ask) -> Response:
 
 
 LIST_QUERY = {
-    "project": "only this project",
-    "where": "an expression, as in farwatch.Api.runs",
-    "q": "text in names, tags and notes",
-    "sort": "names with commas, `-` turns one round: `-summary.acc,created`",
-    "columns": "names with commas: `config.lr,summary.loss.min`",
-    "limit": "rows at most",
-    "cursor": "`next` of the page before",
-    "archived": "1: archived runs too",
-    "exact": "1: cells with all digits",
+    "project": Annotated[str, "only this project"],
+    "where": Annotated[str, "an expression, as in farwatch.Api.runs"],
+    "q": Annotated[str, "text in names, tags and notes"],
+    "sort": Annotated[str, "names with commas, `-` turns one round: `-summary.acc,created`"],
+    "columns": Annotated[str, "names with commas: `config.lr,summary.loss.min`"],
+    "limit": Annotated[int, "rows at most"],
+    "cursor": Annotated[str, "`next` of the page before"],
+    "archived": Annotated[bool, "archived runs too"],
+    "exact": Annotated[bool, "cells with all digits"],
 }
 
 ENDPOINTS = (
-    Endpoint("GET", "/projects", "read", projects, "All projects.", answer="projects"),
+    Endpoint("GET", "/projects", "read", projects, "All projects.", answer=shapes.ProjectList),
     Endpoint(
         "GET",
         "/runs",
@@ -112,7 +113,7 @@ ENDPOINTS = (
         list_runs,
         "Runs that match.",
         query=LIST_QUERY,
-        answer="runs, columns, total, next, seq, epoch",
+        answer=shapes.RunList,
     ),
     Endpoint(
         "GET",
@@ -120,7 +121,7 @@ ENDPOINTS = (
         "read",
         detail,
         "One run: id, 7 letters of it, or project#number.",
-        answer="row, config, attempts, …",
+        answer=shapes.RunDetail,
     ),
     Endpoint(
         "PATCH",
@@ -128,18 +129,37 @@ ENDPOINTS = (
         "log",
         update,
         "Rename, tag, annotate, archive.",
-        body='{"name", "notes", "tags", "archived"}',
+        body=shapes.RunChange,
+        answer=shapes.RunRow,
     ),
-    Endpoint("DELETE", "/runs/{ref}", "log", delete, "Delete a run; can be undone for 30 days."),
-    Endpoint("POST", "/runs/{ref}/undelete", "log", undelete, "Bring a deleted run back."),
+    Endpoint(
+        "DELETE",
+        "/runs/{ref}",
+        "log",
+        delete,
+        "Delete a run; can be undone for 30 days.",
+        answer=shapes.DeletedRun,
+    ),
+    Endpoint(
+        "POST",
+        "/runs/{ref}/undelete",
+        "log",
+        undelete,
+        "Bring a deleted run back.",
+        answer=shapes.RunRow,
+    ),
     Endpoint(
         "GET",
         "/runs/{ref}/metrics",
         "read",
         metrics,
         "Metrics of a run.",
-        query={"match": "regular expression", "limit": "at most", "offset": "first"},
-        answer="metrics, total, groups",
+        query={
+            "match": Annotated[str, "regular expression"],
+            "limit": Annotated[int, "at most"],
+            "offset": Annotated[int, "first"],
+        },
+        answer=shapes.MetricList,
     ),
     Endpoint(
         "DELETE",
@@ -147,7 +167,8 @@ ENDPOINTS = (
         "log",
         delete_metrics,
         "Delete one metric for good.",
-        query={"name": "which"},
+        query={"name": Annotated[str, "which"]},
+        answer=shapes.DeletedMetrics,
     ),
     Endpoint(
         "GET",
@@ -155,7 +176,7 @@ ENDPOINTS = (
         "read",
         columns,
         "Columns that a runs table can have.",
-        query={"project": "of this project"},
-        answer="config, summary",
+        query={"project": Annotated[str, "of this project"]},
+        answer=shapes.ColumnList,
     ),
 )

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from farwatch.errors import DeniedError, FarwatchError, UsageError
 from farwatch.server.route import Ask, Endpoint, cookie_name
+from farwatch.server.shapes import system as shapes
 from farwatch.service.access import PUBLIC, SESSION_LONGEST_S
 
 
@@ -110,26 +111,27 @@ async def problems(ask: Ask) -> Response:
 
 
 PROBES = (
-    Endpoint("GET", "/healthz", PUBLIC, healthz, "Whether the process answers."),
-    Endpoint("GET", "/readyz", PUBLIC, readyz, "Whether the store answers and the disk has room."),
+    Endpoint("GET", "/healthz", PUBLIC, healthz, "Whether the process answers.", answer=shapes.Health),
+    Endpoint(
+        "GET",
+        "/readyz",
+        PUBLIC,
+        readyz,
+        "Whether the store answers and the disk has room.",
+        answer=shapes.Health,
+    ),
 )
 
 ENDPOINTS = (
-    Endpoint(
-        "GET",
-        "/info",
-        "read",
-        info,
-        "What this server is.",
-        answer="version, server_id, epoch, wire, url, disk, now_ms",
-    ),
+    Endpoint("GET", "/info", "read", info, "What this server is.", answer=shapes.ServerInfo),
     Endpoint(
         "POST",
         "/prove",
         PUBLIC,
         prove,
         "Prove that this server knows its owner's secret.",
-        body='{"nonce": 32 hex digits}',
+        body=shapes.ProofRequest,
+        answer=shapes.Proof,
     ),
     Endpoint(
         "POST",
@@ -137,12 +139,13 @@ ENDPOINTS = (
         PUBLIC,
         open_session,
         "Begin a session with a one-time code.",
-        body='{"once": code}',
+        body=shapes.SessionRequest,
+        answer=shapes.SessionKey,
     ),
-    Endpoint("GET", "/session", "read", session, "Who asks.", answer="actor, local"),
-    Endpoint("DELETE", "/session", "read", end_session, "End the session that asks."),
+    Endpoint("GET", "/session", "read", session, "Who asks.", answer=shapes.Session),
+    Endpoint("DELETE", "/session", "read", end_session, "End the session that asks.", answer=shapes.Nothing),
     Endpoint(
-        "POST", "/once", "admin", once, "Make a one-time code for a browser.", answer="code, url, expires_ms"
+        "POST", "/once", "admin", once, "Make a one-time code for a browser.", answer=shapes.OnceCode
     ),
-    Endpoint("GET", "/problems", "read", problems, "Every error code.", answer="problems"),
+    Endpoint("GET", "/problems", "read", problems, "Every error code.", answer=shapes.ProblemList),
 )
