@@ -1,4 +1,5 @@
 import { decodeColumns, type Columns } from './columns';
+import type { Delete, Get, Patch, Post, Problem } from './types';
 
 /** What the server said when it refused, or `unreachable` when it said nothing. */
 export class ApiError extends Error {
@@ -14,18 +15,37 @@ export class ApiError extends Error {
 
 const KEY = 'farwatch.key';
 
+type Ask = Record<string, string | number | boolean | null | undefined>;
+type Body<R> = R extends { body: infer B } ? B : null;
+type Drawn = 'charts' | 'series';
+
 /** The address of an API path. Relative to the page's base, so that it works behind any sub-path. */
 export function apiUrl(path: string): string {
   return new URL(`api/v1/${path}`, document.baseURI).href;
 }
 
 /** Query string of the values that are there, with its question mark, or nothing. */
-export function query(values: Record<string, string | number | boolean | null | undefined>): string {
+function query(values: Ask): string {
   const search = new URLSearchParams();
   for (const [name, value] of Object.entries(values))
     if (value !== null && value !== undefined && value !== '') search.set(name, String(value));
   const text = search.toString();
   return text ? `?${text}` : '';
+}
+
+/** An address below the API: what stands in braces is filled, the rest goes behind the question mark. */
+export function apiPath<P extends keyof Get | keyof Delete>(path: P, ask: P extends keyof Get ? Get[P]['ask'] : P extends keyof Delete ? Delete[P]['ask'] : never): string {
+  return filled(path, ask);
+}
+
+function filled(path: string, ask: Ask): string {
+  const rest = { ...ask };
+  const address = path.replace(/\{(\w+)\}/g, (_, name: string) => {
+    const value = String(ask[name]);
+    delete rest[name];
+    return name === 'path' ? value.split('/').map(encodeURIComponent).join('/') : encodeURIComponent(value);
+  });
+  return address + query(rest);
 }
 
 export function storedKey(): string | null {
@@ -60,31 +80,32 @@ async function send(method: string, path: string, body?: unknown, signal?: Abort
 
 async function refusal(response: Response): Promise<ApiError> {
   try {
-    const { error } = (await response.json()) as { error?: { code?: string; message?: string; hint?: string | null } };
+    const { error } = (await response.json()) as Partial<Problem>; // a proxy may have said something else
     return new ApiError(response.status, error?.code ?? 'refused', error?.message ?? response.statusText, error?.hint ?? null);
   } catch {
     return new ApiError(response.status, 'refused', response.statusText || `status ${response.status}`);
   }
 }
 
-export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
-  return (await (await send('GET', path, undefined, signal)).json()) as T;
+export async function getJson<P extends keyof Get>(path: P, ask: Get[P]['ask'], signal?: AbortSignal): Promise<Get[P]['answer']> {
+  return (await send('GET', filled(path, ask), undefined, signal)).json();
 }
 
-export async function postJson<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
-  return (await (await send('POST', path, body, signal)).json()) as T;
+export async function postJson<P extends keyof Post>(path: P, ask: Post[P]['ask'], body: Body<Post[P]>, signal?: AbortSignal): Promise<Post[P]['answer']> {
+  return (await send('POST', filled(path, ask), body ?? {}, signal)).json();
 }
 
-export async function patchJson<T>(path: string, body: unknown): Promise<T> {
-  return (await (await send('PATCH', path, body)).json()) as T;
+export async function patchJson<P extends keyof Patch>(path: P, ask: Patch[P]['ask'], body: Body<Patch[P]>): Promise<Patch[P]['answer']> {
+  return (await send('PATCH', filled(path, ask), body)).json();
 }
 
-export async function remove(path: string): Promise<void> {
-  await send('DELETE', path);
+export async function remove<P extends keyof Delete>(path: P, ask: Delete[P]['ask']): Promise<void> {
+  await send('DELETE', filled(path, ask));
 }
 
-export async function postColumns<M>(path: string, body: unknown, signal?: AbortSignal): Promise<Columns<M>> {
-  return decodeColumns<M>(await (await send('POST', path, body, signal)).arrayBuffer());
+/** As `postJson`, in the form that needs no parsing. */
+export async function postColumns<P extends Drawn>(path: P, body: Body<Post[P]>, signal?: AbortSignal): Promise<Columns<Post[P]['answer']>> {
+  return decodeColumns(await (await send('POST', path, body, signal)).arrayBuffer());
 }
 
 export async function getBlob(path: string, signal?: AbortSignal): Promise<Blob> {
@@ -96,6 +117,6 @@ export async function exchangeOnce(): Promise<void> {
   const code = new URLSearchParams(location.hash.slice(1)).get('once');
   if (!code) return;
   history.replaceState(history.state, '', location.pathname + location.search);
-  const { key } = await postJson<{ key?: string | null }>('session', { once: code });
+  const { key } = await postJson('session', {}, { once: code });
   if (key) localStorage.setItem(KEY, key);
 }

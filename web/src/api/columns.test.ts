@@ -23,7 +23,7 @@ describe('decodeColumns', () => {
       new Uint8Array([1, 2, 3]), new Float64Array([0.5, NaN]), new Float32Array([2]),
     ]);
 
-    const { meta, arrays } = decodeColumns<{ seq: number }>(data);
+    const { meta, arrays } = decodeColumns<{ meta: { seq: number }; arrays: Record<'a' | 'x' | 'm', number[]> }>(data);
 
     expect(meta.seq).toBe(7);
     expect([...(arrays.a as Uint8Array)]).toEqual([1, 2, 3]);

@@ -5,9 +5,10 @@
 
 export type Column = Float64Array | Float32Array | BigInt64Array | Int32Array | Uint32Array | Uint8Array;
 
-export interface Columns<M> {
-  meta: M;
-  arrays: Record<string, Column>;
+/** An answer whose JSON would be `A`. */
+export interface Columns<A extends { meta: unknown; arrays: object }> {
+  meta: A['meta'];
+  arrays: { [K in keyof A['arrays']]?: Column };
 }
 
 const MAKERS = {
@@ -22,15 +23,15 @@ const MAKERS = {
 type Dtype = keyof typeof MAKERS;
 
 /** Read a body of columns; throws if it is not one or is cut short. */
-export function decodeColumns<M>(body: ArrayBuffer): Columns<M> {
+export function decodeColumns<A extends { meta: unknown; arrays: object }>(body: ArrayBuffer): Columns<A> {
   const view = new DataView(body);
   if (body.byteLength < 8 || view.getUint32(0, false) !== 0x46574331) throw new Error('not columns');
   const length = view.getUint32(4, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(body, 8, length))) as {
-    meta: M;
-    arrays: [string, Dtype, number][];
+    meta: A['meta'];
+    arrays: [keyof A['arrays'] & string, Dtype, number][];
   };
-  const arrays: Record<string, Column> = {};
+  const arrays: Columns<A>['arrays'] = {};
   let offset = 8 + length;
   for (const [name, dtype, count] of head.arrays) {
     const Maker = MAKERS[dtype];

@@ -1,5 +1,8 @@
 import { ApiError, postJson } from './client';
-import type { Interest, LiveAnswer } from './types';
+import type { LiveAnswer, LiveRequest } from './types';
+
+/** What one tab wants to hear about. */
+export type Interest = Required<Pick<LiveRequest, 'project' | 'runs' | 'series' | 'console'>>;
 
 /**
  * One long poll for all tabs of this browser. Tabs elect a leader by a lock; the leader asks for what all of them want
@@ -162,7 +165,7 @@ export class Live {
       this.#abort = new AbortController();
       try {
         const body = { ...NOTHING, ...interest, cursor: since, wait_s: since === null ? 0 : WAIT_S };
-        const answer = await postJson<LiveAnswer>('live', body, this.#abort.signal);
+        const answer = await postJson('live', {}, body, this.#abort.signal);
         this.#cursor = answer.cursor;
         if (failures || since === null) this.#status({ state: 'live', message: null });
         failures = 0;

@@ -1,242 +1,338 @@
-/** Shapes of `/api/v1`, as the server's document describes them. Times are milliseconds since 1970, UTC. */
+/**
+ * What the server speaks. Made from its OpenAPI document by `make docs`: change the shapes in src/farwatch/server/shapes, not this file.
+ * Names that end in `_ms` are milliseconds, of a moment since 1970 in UTC.
+ */
 
-/** JSON has no word for these, so they travel as text. */
-export type Num = number | 'NaN' | 'Infinity' | '-Infinity';
-export type Cell = Num | string | boolean | null;
-
-export const STATES = [
-  'queued', 'running', 'paused', 'idle', 'stalled', 'lost', 'finishing', 'finished', 'stopped', 'failed', 'preempted',
-] as const;
-export type StateName = (typeof STATES)[number];
-
-export interface ServerInfo {
-  version: string;
-  server_id: string;
-  epoch: string;
-  url: string | null;
-  disk?: { free_bytes: number; total_bytes: number };
-  readonly?: boolean;
-  now_ms: number;
-}
-
-export interface ProjectRow {
+/** Who asks, and what they may. */
+export interface ActorName {
   name: string;
-  runs: number;
-  running: number;
-  points: number;
-  bytes: number;
-  modified_ms: number | null;
+  scopes: string[];
 }
 
-export interface RunRow {
-  id: string;
-  short: string;
-  number: number;
-  name: string;
-  project: string;
-  state: StateName;
-  reason: string | null;
-  created_ms: number;
-  modified_ms: number;
-  started_ms: number | null;
-  ended_ms: number | null;
-  duration_ms: number | null;
-  contact_ms: number | null;
-  owner: string | null;
-  host: string | null;
-  attempt: number;
-  group: string | null;
-  tags: string[];
-  notes: string | null;
-  archived: boolean;
-  deleted_ms: number | null;
-  step: number | null;
-  total_steps: number | null;
-  progress: { n: number; total: number | null } | null;
-  points: number;
-  bytes: number;
-  world_size: number;
-  main_metric: string | null;
-  main_last: Num | null;
-}
-
-export interface ListedRun extends RunRow {
-  cells: Cell[];
-}
-
-export interface RunList {
-  runs: ListedRun[];
-  columns: string[];
-  total: number;
-  next: string | null;
-  seq: number;
-  epoch: string;
-}
-
+/** One life of a run. */
 export interface Attempt {
   attempt: number;
-  started_ms: number | null;
+  started_ms: number;
   ended_ms: number | null;
-  state: StateName;
-  reason: string | null;
+  state: State;
+  reason: string;
   first_step: number | null;
-  host: string | null;
+  host: string;
 }
 
-export interface Meter {
-  calls: number;
-  total_ns: number;
-  worst_ns: number;
-  dropped: number;
-  wall_ns: number;
+/** Where a writer goes on after its batch is on disk. */
+export interface BatchAnswer {
+  expected: number;
+  crc: number;
+  epoch: string;
+  /** Commit number of the batch. */
+  seq: number;
+  set_aside: boolean;
 }
 
-export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
-export type Tree = { [key: string]: Json };
-
-export interface RunDetail extends RunRow {
-  config: Tree;
-  attempts: Attempt[];
-  ranks: { rank: number; host: string | null; writers: string[] }[];
-  definitions: Json[];
-  capture: Tree | null;
-  meter: Meter | null;
-  gaps: { writer: string; first: number; count: number; reason: string | null }[];
-  lag: { records: number; bytes: number } | null;
-  traceback: string | null;
-  argv: string[] | null;
-  python: string | null;
-  url: string | null;
+/** What this server has of the writers; unknown ones are left out, and are to be registered. */
+export interface BeatAnswer {
+  epoch: string;
+  writers: { [key: string]: WriterProgress };
 }
 
-export interface MetricInfo {
-  name: string;
-  kind: string | null;
-  count: number;
-  nonfinite: number;
-  last: Num | null;
-  last_step: number | null;
-  min: Num | null;
-  min_step: number | null;
-  max: Num | null;
-  max_step: number | null;
-  mean: Num | null;
-  ranks: number[];
-  attempts: number[];
-  x: string | null;
-  summary: string | null;
-  goal: 'min' | 'max' | null;
-  unit: string | null;
+/** A sign of life. */
+export interface BeatRequest {
+  /** By id. */
+  writers: { [key: string]: WriterBeat };
+  next_s?: number;
+  host?: string;
+  version?: string;
 }
 
-export interface MetricList {
-  metrics: MetricInfo[];
-  total: number;
-  groups: { prefix: string; count: number }[];
+/** How a process died. */
+export interface Cause {
+  exit_code?: number;
+  signal?: number | string;
+  oom?: boolean;
+  text?: string;
 }
 
-export interface LineRef {
-  run: string;
-  name: string;
-  rank?: number;
-  attempt?: 'latest' | 'all' | number;
+/** Lines to draw. */
+export interface Chart {
+  meta: ChartMeta;
+  arrays: ChartArrays;
 }
 
-export interface ChartRequest {
-  lines: LineRef[];
-  x: string;
-  lo: number | null;
-  hi: number | null;
-  buckets: number;
-  ranks?: string;
+/** Numbers of all lines, one behind the other. */
+export interface ChartArrays {
+  /** f8: x of single points. */
+  px: Num[];
+  /** f8: their values. */
+  pv: Num[];
+  /** f8: the middle of each bucket. */
+  x: Num[];
+  /** f4: difference to `base`. */
+  min: Num[];
+  /** f4: difference to `base`. */
+  max: Num[];
+  /** f4: difference to `base`. */
+  mean?: Num[];
+  /** f4: difference to `base`. */
+  last?: Num[];
+  /** u1, in place of `mean` and `last` for more than 20 lines: 255 is `max`. */
+  mean8?: number[];
+  /** u4: points in each bucket. */
+  count: number[];
+  /** u4: those of them that are not finite. */
+  nonfinite: number[];
 }
 
+/** One line of a chart: which part of the arrays is its own, and what it stands for. */
 export interface ChartLineMeta {
   run: string;
   name: string;
   rank: number;
   attempt: number;
+  /** History that a later attempt took over. */
   pale: boolean;
+  /** Single points, in `px` and `pv`; else buckets, in the other arrays. */
   exact: boolean;
+  /** Places on the x axis are those of buckets. */
   approximate: boolean;
   start: number;
   length: number;
+  /** Points that it stands for. */
   count: number;
   nonfinite: number;
   last: Num | null;
   last_step: number | null;
-  /** What the line's values are differences to; absent where they are sent as they are. */
+  kind: string;
+  /** What its values are differences to. */
   base?: number;
   /** Over how many ranks a mean was taken. */
   ranks?: number;
+  /** Points for which the metric on the x axis has no value. */
+  unplaced?: number;
 }
 
+/** What a chart says of its lines. */
 export interface ChartMeta {
+  /** Changes after it begin at the cursor `epoch:seq` of the live stream. */
   seq: number;
   epoch: string;
   x: string;
   lines: ChartLineMeta[];
 }
 
-export interface SeriesMeta {
-  lines: { run: string; name: string; rank: number; attempt: number; start: number; length: number }[];
+/** Lines to draw over an axis. */
+export interface ChartRequest {
+  lines: LineRef[];
+  /** step, time (ms), relative (seconds), or the name of a metric. */
+  x?: string;
+  /** Only from here on, in the unit of x. */
+  lo?: number | null;
+  /** Only up to here. */
+  hi?: number | null;
+  /** Per line, at most 10,000; 250 if not said. */
+  buckets?: number;
+  /** Other than `0`: over the ranks of a run. */
+  ranks?: '0' | 'mean' | 'all' | 'slowest';
 }
 
-export interface ConsoleLine {
-  n: number;
-  stream: string;
-  time_ms: number | null;
-  text: string;
-  rank?: number;
+/** What can be a column of a project's table. */
+export interface ColumnList {
+  config: ConfigColumn[];
+  summary: string[];
 }
 
-export interface MediaItem {
+/** A path of a config that can be a column. */
+export interface ConfigColumn {
   name: string;
+  /** Of its values in all runs; `mixed` if they differ. */
   type: string;
-  step: number | null;
-  time_ms: number | null;
-  rank: number;
-  attempt: number;
-  caption: string | null;
-  /** What its library says about it. */
-  note?: string | null;
-  media_type: string | null;
-  width: number | null;
-  height: number | null;
-  size: number | null;
-  sha256?: string | null;
-  url: string | null;
-  /** Where a document shows itself with its scripts, in a frame that reaches nothing. */
-  frame: string | null;
-  text: string | null;
-  counts: number[] | null;
-  edges: number[] | null;
-  columns: string[] | null;
-  rows: Json[][] | null;
-  index: number | null;
 }
 
-export interface MediaList {
-  names: { name: string; type: string; count: number; step_min: number | null; step_max: number | null }[];
-  items: MediaItem[];
+/** One captured line. */
+export interface ConsoleLine {
+  /** Counts the lines of a rank, from 0, over all streams and attempts. */
+  n: number;
+  /** stdout, stderr or logging. */
+  stream: string;
+  time_ms: number;
+  text: string;
 }
 
+/** Lines in order. */
+export interface ConsolePage {
+  lines: ConsoleLine[];
+  /** Lines that match. */
+  total: number;
+}
+
+/** What a program said of its metrics. */
+export interface Definition {
+  /** A name, or a pattern with `*`. */
+  match: string;
+  x?: string | null;
+  summary?: string | null;
+  goal?: string | null;
+  unit?: string | null;
+}
+
+/** A file that was deleted. */
+export interface DeletedFile {
+  run: string;
+  /** Its path. */
+  deleted: string;
+}
+
+/** Metrics that were deleted for good. */
+export interface DeletedMetrics {
+  id: string;
+  deleted: string[];
+}
+
+/** A run that was deleted. */
+export interface DeletedRun {
+  id: string;
+}
+
+/** Of the data folder. */
+export interface Disk {
+  free_bytes: number;
+  total_bytes: number;
+}
+
+/** Files of a run by path. */
+export interface FileList {
+  files: FileRow[];
+}
+
+/** A file of a run. */
 export interface FileRow {
   path: string;
   size: number;
+  /** Null until the content has come. */
   sha256: string | null;
-  mtime_ms: number | null;
+  mtime_ms: number;
   media_type: string | null;
 }
 
-/** What one tab wants to hear about. */
-export interface Interest {
-  project: string | null;
-  runs: string[];
-  series: { run: string; name: string }[];
-  console: string[];
+/** How a run ends. */
+export interface FinishRequest {
+  /** `finished` if not said. */
+  state?: 'finished' | 'failed' | 'stopped' | 'preempted' | null;
+  reason?: string | null;
 }
 
+/** Records that are gone for good. */
+export interface Gap {
+  writer: string;
+  first: number;
+  count: number;
+  reason: string;
+}
+
+/** Whether all is well; if not, the status is 503. */
+export interface Health {
+  ok: boolean;
+}
+
+/** Any value: what a program logged or configured is passed on as it came. */
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+
+/** What a run's machines have and this server has not. */
+export interface Lag {
+  records: number;
+  bytes: number;
+  /** Batches that were refused for good and are kept by the agent. */
+  set_aside: number;
+  files: number;
+}
+
+/** A series, or what is asked for of one. */
+export interface LineRef {
+  run: string;
+  name: string;
+  rank?: number;
+  /** `latest`: the visible history; `all`: with what later attempts took over, as lines of their own. */
+  attempt?: 'latest' | 'all' | number;
+}
+
+/** A row of the table. */
+export interface ListedRun {
+  id: string;
+  /** The first 7 letters of the id. */
+  short: string;
+  /** Counts the runs of a project. */
+  number: number;
+  name: string;
+  project: string;
+  state: State;
+  /** Why it is in this state; empty where that goes without saying. */
+  reason: string;
+  created_ms: number;
+  modified_ms: number;
+  /** The start of the last attempt that began the run anew. */
+  started_ms: number;
+  ended_ms: number | null;
+  /** Up to its end, to the last contact of a lost one, or to now. */
+  duration_ms: number;
+  /** The last sign of life. */
+  contact_ms: number;
+  /** The account whose program it is. */
+  owner: string;
+  host: string;
+  /** The latest, counted from 1. */
+  attempt: number;
+  group: string | null;
+  job_type: string | null;
+  /** The run that it belongs to. */
+  parent: string | null;
+  tags: string[];
+  notes: string;
+  archived: boolean;
+  /** When it was deleted; null if it is not. */
+  deleted_ms: number | null;
+  /** The last visible step. */
+  step: number | null;
+  total_steps: number | null;
+  progress: Progress | null;
+  points: number;
+  /** That it was sent in. */
+  bytes: number;
+  /** How many processes it runs on. */
+  world_size: number;
+  /** The metric that stands for it. */
+  main_metric: string | null;
+  /** The last value of that. */
+  main_last: Num | null;
+  /** Values in the order of `columns`; null where the run has none. */
+  cells: Json[];
+}
+
+/** What has changed since the cursor. */
+export interface LiveAnswer {
+  cursor: string;
+  /** The cursor is unknown: load everything again. */
+  reset: boolean;
+  runs: RunRow[];
+  /** Ids of runs that are gone. */
+  removed: string[];
+  points: LivePoints[];
+  console: LiveConsole[];
+  /** Names by run. */
+  new_metrics: { [key: string]: string[] };
+  /** Names of media that were logged, by run. */
+  media: { [key: string]: string[] };
+  now_ms: number;
+}
+
+/** New lines of one rank. */
+export interface LiveConsole {
+  run: string;
+  rank: number;
+  /** One whose number is known replaces that one: it was unfinished. */
+  lines: ConsoleLine[];
+}
+
+/** New points of one series, at most the 256 newest. */
 export interface LivePoints {
   run: string;
   name: string;
@@ -245,17 +341,657 @@ export interface LivePoints {
   steps: Num[];
   times_ms: number[];
   values: Num[];
+  /** There were more than are here. */
   more: boolean;
 }
 
-export interface LiveAnswer {
-  cursor: string;
-  reset: boolean;
-  runs: RunRow[];
-  removed: string[];
-  points: LivePoints[];
-  console: { run: string; rank: number; lines: ConsoleLine[] }[];
-  new_metrics: Record<string, string[]>;
-  media: Record<string, string[]>;
+/** What a reader looks at, and where it is. */
+export interface LiveRequest {
+  /** Of the answer before; null begins now. */
+  cursor?: string | null;
+  /** Rows of this project's runs; `*`: of all. */
+  project?: string | null;
+  /** Rows, new metrics and media of these runs. */
+  runs?: string[];
+  /** Their points. */
+  series?: SeriesRef[];
+  /** Console lines of these runs. */
+  console?: string[];
+  /** Answer after so long if nothing happens; at most 25. */
+  wait_s?: number;
+}
+
+/** What was logged. */
+export interface LogAnswer {
+  run: string;
+  entries: number;
+  next_step: number;
+}
+
+/** One call of `log`. */
+export interface LogEntry {
+  /** Numbers and texts by name; nested names are joined with `/`. */
+  metrics: { [key: string]: Json };
+  /** The next one if not said. */
+  step?: Num | null;
+  /** Now if not said. */
+  time_ms?: Num | null;
+}
+
+/** A point that is no number. What is no part of its type is null. */
+export interface MediaItem {
+  name: string;
+  /** text, image, histogram, table, figure, audio, video, html or integer. */
+  type: string;
+  step: number | null;
+  time_ms: number;
+  rank: number;
+  attempt: number;
+  caption: string | null;
+  media_type: string | null;
+  width: number | null;
+  height: number | null;
+  /** Of its file, bytes. */
+  size: number | null;
+  /** Null until the file has come, and where there is none. */
+  sha256: string | null;
+  /** Of its bytes, relative to this API; a browser's session finds it signed. */
+  url: string | null;
+  /** Where a document shows itself with its scripts, relative to this API. */
+  frame: string | null;
+  text: string | null;
+  /** Of a histogram: how many values lie between two edges. */
+  counts: number[] | null;
+  /** Of a histogram: one more than `counts`. */
+  edges: Num[] | null;
+  /** Of a table: their names. */
+  columns: string[] | null;
+  /** Of a table: the first ones. */
+  rows: Json[][] | null;
+  /** Its place among several that were logged together. */
+  index: number | null;
+  /** Of a table: all rows. */
+  count?: number;
+  /** Of a histogram: values left out. */
+  nonfinite?: number;
+  /** Of a sound: samples per second. */
+  rate?: number;
+  channels?: number;
+  seconds?: number;
+  frames?: number;
+  fps?: number;
+  /** What its library says about it. */
+  note?: string | null;
+}
+
+/** Names of all media of a run, and the newest items in order of name and step. */
+export interface MediaList {
+  names: MediaName[];
+  items: MediaItem[];
+}
+
+/** A name under which a run has media. */
+export interface MediaName {
+  name: string;
+  type: string;
+  count: number;
+  step_min: number | null;
+  step_max: number | null;
+}
+
+/** What logging has cost the processes of a run. */
+export interface Meter {
+  calls: number;
+  total_ns: number;
+  worst_ns: number;
+  dropped: number;
+  wall_ns: number;
+}
+
+/** How many names stand under a prefix. */
+export interface MetricGroup {
+  prefix: string;
+  count: number;
+}
+
+/** A metric of a run: its visible history in numbers, and how it is meant. */
+export interface MetricInfo {
+  name: string;
+  /** `f`: real numbers; `i`: whole ones; `b`: true and false. */
+  kind: string;
+  /** Points of all ranks and attempts. */
+  count: number;
+  nonfinite: number;
+  last: Num;
+  last_step: number;
+  /** NaN if no value is finite, and so are its step, `max` and `mean`. */
+  min: Num;
+  min_step: Num;
+  max: Num;
+  max_step: Num;
+  mean: Num;
+  ranks: number[];
+  attempts: number[];
+  /** The metric, or `step`, over which it is meant to be drawn. */
+  x: string | null;
+  /** last, min, max or mean. */
+  summary: string;
+  goal: 'min' | 'max' | null;
+  unit: string | null;
+}
+
+/** Metrics of a run, in order of their names. */
+export interface MetricList {
+  metrics: MetricInfo[];
+  /** Metrics that match. */
+  total: number;
+  groups: MetricGroup[];
+}
+
+/** It is done. */
+export type Nothing = Record<string, never>;
+
+/** A number. JSON has no word for those that are not finite, so they travel as text. */
+export type Num = number | 'NaN' | 'Infinity' | '-Infinity';
+
+/** A code for a browser. */
+export interface OnceCode {
+  code: string;
+  url: string;
+  expires_ms: number;
+}
+
+/** Every answer that is no success. A refused batch also says where its writer goes on. */
+export interface Problem {
+  error: ProblemText;
+  expected?: number;
+  crc?: number;
+  epoch?: string;
+}
+
+/** An error that this server can answer with. */
+export interface ProblemKind {
+  code: string;
+  /** The usual one. */
+  status: number;
+  text: string;
+}
+
+/** All of them by code. */
+export interface ProblemList {
+  problems: ProblemKind[];
+}
+
+/** What went wrong; some codes say more about it. */
+export interface ProblemText {
+  /** Stable, see `GET /problems`. */
+  code: string;
+  message: string;
+  /** What to do. */
+  hint: string | null;
+  /** Of the request; the server's log has it too. */
+  id: string;
+}
+
+/** How far a run says that it is. */
+export interface Progress {
+  n: number;
+  total: number | null;
+}
+
+/** All projects, newest first. */
+export interface ProjectList {
+  projects: ProjectRow[];
+}
+
+/** A project that has runs. */
+export interface ProjectRow {
+  name: string;
+  runs: number;
+  /** Runs that have not ended. */
+  running: number;
+  points: number;
+  /** That its runs were sent in. */
+  bytes: number;
+  modified_ms: number;
+  /** The one that a person chose for all of its runs. */
+  main_metric: string | null;
+}
+
+/** The answer to it. */
+export interface Proof {
+  /** HMAC-SHA256 by the server's secret of `farwatch-server:<port>:<nonce>`, in hexadecimal. */
+  proof: string;
+  server_id: string;
+  version: string;
+}
+
+/** A question that only the server of this account can answer. */
+export interface ProofRequest {
+  /** 32 hexadecimal digits. */
+  nonce: string;
+}
+
+/** One process of a run, in all of its attempts. */
+export interface Rank {
+  rank: number;
+  host: string;
+  /** Ids, oldest first. */
+  writers: string[];
+}
+
+/** The run that was made, and the writer that stands for its requests. */
+export interface RunAnswer {
+  run: string;
+  name: string;
+  project: string;
+  number: number;
+  short: string;
+  url: string;
+  attempt: number;
+  rank: number;
+  /** Number of the next record. */
+  expected: number;
+  /** Checksum of all before it. */
+  crc: number;
+  epoch: string;
+  step_base: number;
+  /** Files that its records name and that have not come. */
+  missing: string[];
+  /** The same as `run`. */
+  id: string;
+  writer: string;
+}
+
+/** What a person may change of a run. */
+export interface RunChange {
+  name?: string;
+  notes?: string;
+  tags?: TagChange;
+  archived?: boolean;
+}
+
+/** Everything about a run but its points. */
+export interface RunDetail {
+  id: string;
+  /** The first 7 letters of the id. */
+  short: string;
+  /** Counts the runs of a project. */
+  number: number;
+  name: string;
+  project: string;
+  state: State;
+  /** Why it is in this state; empty where that goes without saying. */
+  reason: string;
+  created_ms: number;
+  modified_ms: number;
+  /** The start of the last attempt that began the run anew. */
+  started_ms: number;
+  ended_ms: number | null;
+  /** Up to its end, to the last contact of a lost one, or to now. */
+  duration_ms: number;
+  /** The last sign of life. */
+  contact_ms: number;
+  /** The account whose program it is. */
+  owner: string;
+  host: string;
+  /** The latest, counted from 1. */
+  attempt: number;
+  group: string | null;
+  job_type: string | null;
+  /** The run that it belongs to. */
+  parent: string | null;
+  tags: string[];
+  notes: string;
+  archived: boolean;
+  /** When it was deleted; null if it is not. */
+  deleted_ms: number | null;
+  /** The last visible step. */
+  step: number | null;
+  total_steps: number | null;
+  progress: Progress | null;
+  points: number;
+  /** That it was sent in. */
+  bytes: number;
+  /** How many processes it runs on. */
+  world_size: number;
+  /** The metric that stands for it. */
+  main_metric: string | null;
+  /** The last value of that. */
+  main_last: Num | null;
+  config: Tree;
+  /** One value per metric by its rule, and what the program set. */
+  summary: { [key: string]: Json };
+  attempts: Attempt[];
+  ranks: Rank[];
+  definitions: Definition[];
+  /** Git, packages and machine, as the program found them. */
+  capture: Tree;
+  meter: Meter;
+  gaps: Gap[];
+  lag: Lag;
+  traceback: string | null;
+  argv: string[];
+  python: string;
+  url: string;
+}
+
+/** A page of the runs table. */
+export interface RunList {
+  runs: ListedRun[];
+  /** Those asked for, with `config.*` and `summary.*` written out. */
+  columns: string[];
+  /** Runs that match, on all pages. */
+  total: number;
+  /** The `cursor` of the next page; null on the last. */
+  next: string | null;
+  /** Changes after this page begin at the cursor `epoch:seq` of the live stream. */
+  seq: number;
+  epoch: string;
+}
+
+/** A run to make, or to continue by its `id`. */
+export interface RunRequest {
+  id?: string | null;
+  project?: string | null;
+  name?: string | null;
+  config?: Tree | null;
+  tags?: string[] | null;
+  notes?: string | null;
+  group?: string | null;
+  job_type?: string | null;
+  resume?: 'allow' | 'must' | 'never' | null;
+  total_steps?: number | null;
+}
+
+/** A run as it stands in the table, without cells. */
+export interface RunRow {
+  id: string;
+  /** The first 7 letters of the id. */
+  short: string;
+  /** Counts the runs of a project. */
+  number: number;
+  name: string;
+  project: string;
+  state: State;
+  /** Why it is in this state; empty where that goes without saying. */
+  reason: string;
+  created_ms: number;
+  modified_ms: number;
+  /** The start of the last attempt that began the run anew. */
+  started_ms: number;
+  ended_ms: number | null;
+  /** Up to its end, to the last contact of a lost one, or to now. */
+  duration_ms: number;
+  /** The last sign of life. */
+  contact_ms: number;
+  /** The account whose program it is. */
+  owner: string;
+  host: string;
+  /** The latest, counted from 1. */
+  attempt: number;
+  group: string | null;
+  job_type: string | null;
+  /** The run that it belongs to. */
+  parent: string | null;
+  tags: string[];
+  notes: string;
+  archived: boolean;
+  /** When it was deleted; null if it is not. */
+  deleted_ms: number | null;
+  /** The last visible step. */
+  step: number | null;
+  total_steps: number | null;
+  progress: Progress | null;
+  points: number;
+  /** That it was sent in. */
+  bytes: number;
+  /** How many processes it runs on. */
+  world_size: number;
+  /** The metric that stands for it. */
+  main_metric: string | null;
+  /** The last value of that. */
+  main_last: Num | null;
+}
+
+/** Points in order of arrival. */
+export interface SeriesArrays {
+  /** f8 */
+  steps: Num[];
+  /** i8: microseconds since 1970. */
+  times: number[];
+  /** f8 */
+  values: Num[];
+}
+
+/** Points of one attempt, and which part of the arrays they are. */
+export interface SeriesLineMeta {
+  /** Its place in the request. */
+  line: number;
+  run: string;
+  name: string;
+  rank: number;
+  attempt: number;
+  kind: string;
+  start: number;
+  length: number;
+}
+
+/** What exact points say of themselves. */
+export interface SeriesMeta {
+  seq: number;
+  epoch: string;
+  lines: SeriesLineMeta[];
+}
+
+/** Every point, exact. */
+export interface SeriesPoints {
+  meta: SeriesMeta;
+  arrays: SeriesArrays;
+}
+
+/** A metric of a run. */
+export interface SeriesRef {
+  run: string;
+  name: string;
+}
+
+/** Either `lines`, or one metric of all runs of a project that match an expression. */
+export interface SeriesRequest {
+  lines?: LineRef[];
+  /** Only from this step on. */
+  lo?: number | null;
+  /** Only up to this step. */
+  hi?: number | null;
+  project?: string;
+  name?: string;
+  where?: string | null;
+}
+
+/** What a server is. */
+export interface ServerInfo {
+  version: string;
+  server_id: string;
+  /** Changes when its data are replaced; commit numbers count within one. */
+  epoch: string;
+  /** Version of the protocol of records. */
+  wire: number;
+  url: string;
+  disk: Disk;
+  /** The disk is so full that nothing is taken. */
+  readonly: boolean;
   now_ms: number;
+}
+
+/** Who asks, and how they proved it. */
+export interface Session {
+  actor: ActorName;
+  local: boolean;
+  /** peer, secret or session. */
+  via: string;
+}
+
+/** The key of a new session, to be sent as `X-Farwatch-Key` with its cookie. */
+export interface SessionKey {
+  key: string;
+}
+
+/** A code that begins one session. */
+export interface SessionRequest {
+  once: string;
+}
+
+/** How much of a file has come, after a chunk. */
+export interface SpoolAnswer {
+  /** Bytes; the next chunk begins here. */
+  offset: number;
+  /** It is whole. */
+  done: boolean;
+}
+
+/** How much of a file has come. */
+export interface SpoolOffset {
+  /** Bytes; the next chunk begins here. */
+  offset: number;
+}
+
+export const STATES = ['queued', 'running', 'paused', 'idle', 'stalled', 'lost', 'finishing', 'finished', 'stopped', 'failed', 'preempted'] as const;
+/** State of a run; each comes with a reason text. Only the last four are final. */
+export type State = (typeof STATES)[number];
+
+/** Tags to add and to remove. */
+export interface TagChange {
+  add?: string[];
+  remove?: string[];
+}
+
+/** A nested mapping. */
+export type Tree = { [key: string]: Json };
+
+/** What an agent knows of one of its writers. */
+export interface WriterBeat {
+  alive?: boolean | null;
+  cause?: Cause;
+  records_behind?: number;
+  bytes_behind?: number;
+  set_aside?: number;
+}
+
+/** How far a writer has come. */
+export interface WriterProgress {
+  expected: number;
+}
+
+/** A journal's `writer.json` (docs/protocol.md). What is not named here is passed over. */
+export interface WriterRequest {
+  /** 32 hexadecimal digits. */
+  writer: string;
+  /** 1 to 128 of `A-Za-z0-9._-`. */
+  run: string;
+  /** A person chose the id. */
+  run_given?: boolean;
+  /** Whether the run may exist. */
+  resume?: 'allow' | 'must' | 'never' | null;
+  /** Go back to this step. */
+  from_step?: number | null;
+  project?: string | null;
+  name?: string | null;
+  group?: string | null;
+  job_type?: string | null;
+  parent?: string | null;
+  notes?: string | null;
+  tags?: string[];
+  host?: string | null;
+  user?: string | null;
+  boot_id?: string | null;
+  pid_ns?: number | string | null;
+  argv?: string[];
+  python?: string | null;
+  rank?: number;
+  world_size?: number;
+  rendezvous?: string | null;
+  main?: boolean;
+  /** `system` for measurements of a machine. */
+  role?: string | null;
+  sibling_of?: string | null;
+  watches?: string | null;
+  clone_of?: string | null;
+  started_ms?: number;
+  wall_us?: number;
+  total_steps?: number | null;
+}
+
+/** Where a writer belongs, and how far it has come. */
+export interface WriterStatus {
+  run: string;
+  name: string;
+  project: string;
+  number: number;
+  short: string;
+  url: string;
+  attempt: number;
+  rank: number;
+  /** Number of the next record. */
+  expected: number;
+  /** Checksum of all before it. */
+  crc: number;
+  epoch: string;
+  step_base: number;
+  /** Files that its records name and that have not come. */
+  missing: string[];
+}
+
+/** GET, by path below the API. `ask` stands in the path and behind its question mark. */
+export interface Get {
+  'blobs/{sha256}': { ask: { sha256: string; type?: string | null; name?: string | null; sign?: string | null }; answer: Blob };
+  'columns': { ask: { project?: string | null }; answer: ColumnList };
+  'info': { ask: Record<string, never>; answer: ServerInfo };
+  'problems': { ask: Record<string, never>; answer: ProblemList };
+  'projects': { ask: Record<string, never>; answer: ProjectList };
+  'runs': { ask: { project?: string | null; where?: string | null; q?: string | null; sort?: string | null; columns?: string | null; limit?: number | null; cursor?: string | null; archived?: boolean | null; exact?: boolean | null }; answer: RunList };
+  'runs/{ref}': { ask: { ref: string }; answer: RunDetail };
+  'runs/{ref}/console': { ask: { ref: string; from?: number | null; limit?: number | null; tail?: boolean | null; rank?: number | null; q?: string | null }; answer: ConsolePage };
+  'runs/{ref}/figures/{sha256}': { ask: { ref: string; sha256: string; sign?: string | null }; answer: Blob };
+  'runs/{ref}/files': { ask: { ref: string }; answer: FileList };
+  'runs/{ref}/files/{path}': { ask: { ref: string; path: string }; answer: Blob };
+  'runs/{ref}/media': { ask: { ref: string; name?: string | null; step_min?: number | null; step_max?: number | null; limit?: number | null }; answer: MediaList };
+  'runs/{ref}/metrics': { ask: { ref: string; match?: string | null; limit?: number | null; offset?: number | null }; answer: MetricList };
+  'session': { ask: Record<string, never>; answer: Session };
+  'writers/{writer}': { ask: { writer: string }; answer: WriterStatus };
+  'writers/{writer}/spool/{name}': { ask: { writer: string; name: string }; answer: SpoolOffset };
+}
+
+/** POST, by path below the API. `ask` stands in the path and behind its question mark. */
+export interface Post {
+  'agents/{agent}/beat': { ask: { agent: string }; body: BeatRequest; answer: BeatAnswer };
+  'charts': { ask: Record<string, never>; body: ChartRequest; answer: Chart };
+  'live': { ask: Record<string, never>; body: LiveRequest; answer: LiveAnswer };
+  'once': { ask: Record<string, never>; answer: OnceCode };
+  'prove': { ask: Record<string, never>; body: ProofRequest; answer: Proof };
+  'runs': { ask: Record<string, never>; body: RunRequest; answer: RunAnswer };
+  'runs/{ref}/finish': { ask: { ref: string }; body: FinishRequest; answer: RunRow };
+  'runs/{ref}/log': { ask: { ref: string }; body: LogEntry | LogEntry[]; answer: LogAnswer };
+  'runs/{ref}/undelete': { ask: { ref: string }; answer: RunRow };
+  'series': { ask: Record<string, never>; body: SeriesRequest; answer: SeriesPoints };
+  'session': { ask: Record<string, never>; body: SessionRequest; answer: SessionKey };
+  'writers': { ask: Record<string, never>; body: WriterRequest; answer: WriterStatus };
+  'writers/{writer}/batches': { ask: { writer: string }; body: Blob; answer: BatchAnswer };
+}
+
+/** PUT, by path below the API. `ask` stands in the path and behind its question mark. */
+export interface Put {
+  'writers/{writer}/spool/{name}': { ask: { writer: string; name: string; offset?: number | null; size?: number | null; sha256?: string | null; media_type?: string | null }; body: Blob; answer: SpoolAnswer };
+}
+
+/** PATCH, by path below the API. `ask` stands in the path and behind its question mark. */
+export interface Patch {
+  'runs/{ref}': { ask: { ref: string }; body: RunChange; answer: RunRow };
+}
+
+/** DELETE, by path below the API. `ask` stands in the path and behind its question mark. */
+export interface Delete {
+  'runs/{ref}': { ask: { ref: string }; answer: DeletedRun };
+  'runs/{ref}/files/{path}': { ask: { ref: string; path: string }; answer: DeletedFile };
+  'runs/{ref}/metrics': { ask: { ref: string; name?: string | null }; answer: DeletedMetrics };
+  'session': { ask: Record<string, never>; answer: Nothing };
 }

@@ -1,5 +1,5 @@
 import { postColumns } from '../api/client';
-import type { LineRef, SeriesMeta } from '../api/types';
+import type { LineRef } from '../api/types';
 import { seriesCsv } from '../model/csv';
 import { axisWords } from '../model/units';
 import { logTicks, niceTicks, xLabel, xTicks } from '../model/ticks';
@@ -74,7 +74,7 @@ export async function plotPng(plot: Plot, title: string): Promise<Blob> {
 
 /** Every point of these series, exact, as CSV. */
 export async function exactCsv(refs: readonly LineRef[], runNames: ReadonlyMap<string, string>): Promise<string> {
-  const { meta, arrays } = await postColumns<SeriesMeta>('series', { lines: refs, lo: null, hi: null });
+  const { meta, arrays } = await postColumns('series', { lines: [...refs], lo: null, hi: null });
   const steps = arrays.steps as Float64Array;
   const times = arrays.times as BigInt64Array;
   const values = arrays.values as Float64Array;

@@ -4,7 +4,7 @@ import { decodeLines, fromPoints, nearest, notIn, padded, smooth, withTail, yExt
 
 const meta = (over: Partial<ChartLineMeta> = {}): ChartLineMeta => ({
   run: 'a', name: 'loss', rank: 0, attempt: 1, pale: false, exact: true, approximate: false, start: 0, length: 0,
-  count: 0, nonfinite: 0, last: null, last_step: null, ...over,
+  count: 0, nonfinite: 0, last: null, last_step: null, kind: 'f', ...over,
 });
 const points = (x: number[], y: number[], over: Partial<ChartLineMeta> = {}): Line =>
   fromPoints(meta(over), Float64Array.from(x), Float64Array.from(y));

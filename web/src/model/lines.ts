@@ -1,4 +1,4 @@
-import type { ChartLineMeta, ChartMeta, Num } from '../api/types';
+import type { Chart, ChartArrays, ChartLineMeta, Num } from '../api/types';
 import type { Columns } from '../api/columns';
 import { toNumber } from './numbers';
 
@@ -30,7 +30,7 @@ export function notIn(tail: readonly LivePoint[], seq: number, lastStep: number 
 
 export const lineKey = (run: string, name: string, rank = 0): string => `${run}\n${name}\n${rank}`;
 
-function part(arrays: Columns<ChartMeta>['arrays'], name: string, meta: ChartLineMeta, base = 0): Float64Array {
+function part(arrays: Columns<Chart>['arrays'], name: keyof ChartArrays, meta: ChartLineMeta, base = 0): Float64Array {
   const array = arrays[name];
   if (!array) return new Float64Array(meta.length);
   const slice = array.subarray(meta.start, meta.start + meta.length);
@@ -39,7 +39,7 @@ function part(arrays: Columns<ChartMeta>['arrays'], name: string, meta: ChartLin
 }
 
 /** The lines of an answer to `/charts`. */
-export function decodeLines({ meta, arrays }: Columns<ChartMeta>): Line[] {
+export function decodeLines({ meta, arrays }: Columns<Chart>): Line[] {
   return meta.lines.map((line) => {
     if (line.exact) return fromPoints(line, part(arrays, 'px', line), part(arrays, 'pv', line));
     // large values with small changes come as differences to a base: 32 bits alone would make stairs of them

@@ -35,5 +35,6 @@ describe('other formats', () => {
   it('reads numbers that JSON cannot say', () => {
     expect([toNumber('NaN'), toNumber('-Infinity'), toNumber(2), toNumber(null)]).toEqual([NaN, -Infinity, 2, NaN]);
     expect([formatCell('NaN'), formatCell(null), formatCell(true), formatCell(1e-3)]).toEqual(['NaN', '–', 'true', '0.001']);
+    expect([formatCell([0.9, 0.99]), formatCell({})]).toEqual(['[0.9,0.99]', '{}']);
   });
 });

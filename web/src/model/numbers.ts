@@ -1,4 +1,4 @@
-import type { Cell, Num } from '../api/types';
+import type { Json, Num } from '../api/types';
 
 /** A number of the API, where what JSON cannot say travels as text. */
 export function toNumber(value: Num | null | undefined): number {
@@ -100,9 +100,9 @@ export function formatRate(perSecond: number): string {
 }
 
 /** One cell of a table: five significant digits at most. */
-export function formatCell(value: Cell | undefined): string {
+export function formatCell(value: Json | undefined): string {
   if (value === null || value === undefined || value === '') return '–';
   if (typeof value === 'number') return formatNumber(value, 4);
   if (value === 'Infinity' || value === '-Infinity') return formatNumber(toNumber(value));
-  return String(value);
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }

@@ -1,4 +1,4 @@
-import type { StateName } from '../api/types';
+import type { State } from '../api/types';
 
 /** How a state is told: a glyph and a tone; its word is a string of its own. Colour never stands alone. */
 export type Tone = 'good' | 'bad' | 'warn' | 'lost' | 'quiet';
@@ -10,7 +10,7 @@ export interface StateLook {
   open: boolean;
 }
 
-const LOOKS: Record<StateName, StateLook> = {
+const LOOKS: Record<State, StateLook> = {
   queued: { glyph: '◌', tone: 'quiet', open: true },
   running: { glyph: '●', tone: 'good', open: true },
   paused: { glyph: '❚❚', tone: 'warn', open: true },

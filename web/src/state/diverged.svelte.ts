@@ -1,6 +1,6 @@
 import { postColumns } from '../api/client';
 import type { Columns } from '../api/columns';
-import type { ChartMeta } from '../api/types';
+import type { Chart } from '../api/types';
 import { decodeLines, type Line } from '../model/lines';
 
 /** Since when a metric has been no number: asked once for each run that says so, and closer until it is a step. */
@@ -23,7 +23,7 @@ class Diverged {
   async #find(run: string, name: string): Promise<number | null> {
     let lo: number | null = null;
     for (let round = 0; ; round++) {
-      const answer: Columns<ChartMeta> = await postColumns<ChartMeta>('charts', { lines: [{ run, name }], x: 'step', lo, hi: null, buckets: 1000 });
+      const answer: Columns<Chart> = await postColumns('charts', { lines: [{ run, name }], x: 'step', lo, hi: null, buckets: 1000 });
       const line: Line | undefined = decodeLines(answer).find(({ meta }) => !meta.pale);
       if (!line?.x.length) return null;
       let first = line.y.length;

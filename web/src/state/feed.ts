@@ -1,15 +1,16 @@
 import { postColumns } from '../api/client';
 import { backoffMs, seqOf, type LiveEvent } from '../api/live';
-import type { ChartMeta, ChartRequest, LineRef } from '../api/types';
+import type { ChartRequest, LineRef } from '../api/types';
 import { decodeLines, lineKey, liveX, notIn, withTail, type Line, type LivePoint } from '../model/lines';
 import { toNumber } from '../model/numbers';
+import type { Ranks } from '../model/route';
 import { live } from './live.svelte';
 
 export interface FeedView {
   x: string;
   zoom: readonly [number, number] | null;
   /** Other than rank 0, lines are the server's to make: live points only tell that it is time to ask again. */
-  ranks: string;
+  ranks: Ranks;
 }
 
 interface Slot {
@@ -163,7 +164,7 @@ export class Feed {
       x, lo: zoom ? zoom[0] - air : null, hi: zoom ? zoom[1] + air : null, buckets: slots[0]!.buckets, ranks,
     };
     try {
-      const columns = await postColumns<ChartMeta>('charts', body, this.#abort.signal);
+      const columns = await postColumns('charts', body, this.#abort.signal);
       const lines = decodeLines(columns);
       for (const slot of slots) {
         if (slot.pending !== wanted) continue;

@@ -1,4 +1,4 @@
-import { getJson, query } from '../api/client';
+import { getJson } from '../api/client';
 import type { MetricInfo, MetricList } from '../api/types';
 import { pickGroups, type Group } from '../model/groups';
 
@@ -56,7 +56,7 @@ export class RunMetrics {
   }
 
   #ask(match: string | null, limit: number): Promise<MetricList> {
-    return getJson<MetricList>(`runs/${this.#id}/metrics${query({ match, limit })}`);
+    return getJson('runs/{ref}/metrics', { ref: this.#id, match, limit });
   }
 }
 

@@ -1,6 +1,6 @@
-import { ApiError, getJson, query } from '../api/client';
+import { ApiError, getJson } from '../api/client';
 import type { LiveEvent } from '../api/live';
-import type { Cell, ListedRun, RunList } from '../api/types';
+import type { Json, ListedRun, Num, RunList } from '../api/types';
 import { assignColours, colourIndex } from '../model/colour';
 import { varying } from '../model/grouping';
 import { isCondition } from '../model/route';
@@ -167,14 +167,13 @@ export class ProjectPage {
 
   #page(columns: string[], cursor: string | null, limit: number): Promise<RunList> {
     const text = this.text.trim();
-    const condition = isCondition(text);
-    return getJson<RunList>(
-      `runs${query({ project: this.project, [condition ? 'where' : 'q']: text.replace(/^where:\s*/, ''), sort: this.sort, columns: columns.join(','), limit, cursor })}`,
-    );
+    const found = text.replace(/^where:\s*/, '');
+    const wanted = isCondition(text) ? { where: found } : { q: found };
+    return getJson('runs', { project: this.project, ...wanted, sort: this.sort, columns: columns.join(','), limit, cursor });
   }
 
   async #loadColumns(): Promise<void> {
-    const { config, summary } = await getJson<{ config: { name: string }[]; summary: string[] }>(`columns${query({ project: this.project })}`);
+    const { config, summary } = await getJson('columns', { project: this.project });
     this.available = { config: config.map((column) => `config.${column.name}`), summary: summary.map((name) => `summary.${name}`) };
   }
 
@@ -271,7 +270,7 @@ export class ProjectPage {
     if (renamed.length) void this.#loadNames(renamed);
   }
 
-  #cells(run: ListedRun, main: string | null, last: Cell): Cell[] {
+  #cells(run: ListedRun, main: string | null, last: Num | null): Json[] {
     return run.cells.map((cell, k) => (main !== null && this.columns[k] === `summary.${main}` ? last : cell));
   }
 

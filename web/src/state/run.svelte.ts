@@ -1,6 +1,6 @@
-import { ApiError, getJson, query } from '../api/client';
+import { ApiError, getJson } from '../api/client';
 import type { LiveEvent } from '../api/live';
-import type { FileRow, MediaList, MetricInfo, RunDetail } from '../api/types';
+import type { MetricInfo, RunDetail } from '../api/types';
 import type { Tab } from '../model/route';
 import { toNumber } from '../model/numbers';
 import { stateLook } from '../model/states';
@@ -66,7 +66,7 @@ export class RunPage {
 
   async load(): Promise<void> {
     try {
-      const detail = await getJson<RunDetail>(`runs/${encodeURIComponent(this.#ref)}`);
+      const detail = await getJson('runs/{ref}', { ref: this.#ref });
       this.detail = detail;
       this.error = null;
       await Promise.all([this.#loadMetrics(), this.#probe(detail.id)]);
@@ -95,9 +95,9 @@ export class RunPage {
   async #probe(id: string): Promise<void> {
     const none = <T>(fallback: T) => (): T => fallback; // a tab that cannot be asked for is not shown; the charts still are
     const [media, files, console] = await Promise.all([
-      getJson<MediaList>(`runs/${id}/media${query({ limit: 1 })}`).catch(none<MediaList>({ names: [], items: [] })),
-      getJson<{ files: FileRow[] }>(`runs/${id}/files`).catch(none({ files: [] as FileRow[] })),
-      getJson<{ total: number }>(`runs/${id}/console${query({ limit: 1, tail: 1 })}`).catch(none({ total: 0 })),
+      getJson('runs/{ref}/media', { ref: id, limit: 1 }).catch(none({ names: [], items: [] })),
+      getJson('runs/{ref}/files', { ref: id }).catch(none({ files: [] })),
+      getJson('runs/{ref}/console', { ref: id, limit: 1, tail: true }).catch(none({ total: 0 })),
     ]);
     this.hasMedia = media.names.length > 0;
     this.hasFiles = files.files.length > 0;
@@ -184,10 +184,11 @@ function advance(metric: MetricInfo, steps: number[], values: number[]): MetricI
   const next = { ...metric };
   values.forEach((value, k) => {
     next.last = value;
-    next.last_step = steps[k] ?? null;
+    next.last_step = steps[k]!;
     if (!Number.isFinite(value)) return;
-    if (next.min === null || value < toNumber(next.min)) [next.min, next.min_step] = [value, steps[k] ?? null];
-    if (next.max === null || value > toNumber(next.max)) [next.max, next.max_step] = [value, steps[k] ?? null];
+    // a metric that was never finite has NaN there, and no value is less than that
+    if (!(value >= toNumber(next.min))) [next.min, next.min_step] = [value, steps[k]!];
+    if (!(value <= toNumber(next.max))) [next.max, next.max_step] = [value, steps[k]!];
   });
   return next;
 }
@@ -211,8 +212,9 @@ function headlinesOf(metrics: readonly MetricInfo[], main: string | null): Headl
     .slice(0, 4)
     .map((metric) => {
       const goal = goalOf(metric.name, metric.goal);
-      const best = goal === 'max' ? metric.max : metric.min;
-      const step = goal === 'max' ? metric.max_step : metric.min_step;
-      return { name: metric.name, last: toNumber(metric.last), best: best === null ? null : toNumber(best), bestStep: step, goal };
+      const best = toNumber(goal === 'max' ? metric.max : metric.min);
+      const step = toNumber(goal === 'max' ? metric.max_step : metric.min_step);
+      const known = !Number.isNaN(best);
+      return { name: metric.name, last: toNumber(metric.last), best: known ? best : null, bestStep: known ? step : null, goal };
     });
 }

@@ -1,5 +1,5 @@
 import { postColumns } from '../api/client';
-import type { ChartMeta, RunRow } from '../api/types';
+import type { RunRow } from '../api/types';
 import { decodeLines } from '../model/lines';
 
 const WIDTH = 96;
@@ -21,7 +21,7 @@ export class Sparks {
     if (!lines.length || asked === this.#asked || Date.now() - this.#askedMs < EVERY_MS) return;
     this.#asked = asked;
     this.#askedMs = Date.now();
-    const answer = await postColumns<ChartMeta>('charts', { lines, x: 'step', lo: null, hi: null, buckets: BUCKETS }).catch(() => null);
+    const answer = await postColumns('charts', { lines, x: 'step', lo: null, hi: null, buckets: BUCKETS }).catch(() => null);
     if (!answer) return;
     this.paths = Object.fromEntries(decodeLines(answer).filter(({ meta }) => !meta.pale).map((line) => [line.meta.run, path(line.x, line.y)]));
   }
