@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {  # package -> what it may import besides itself
     "wire": LEAF,
     "sdk": WORDS,
     "agent": WORDS,
+    "runner": WORDS | {"sdk", "agent"},
     "store": WORDS,
     "service": WORDS | {"store"},
     "bridges": WORDS | {"service"},
@@ -28,9 +29,9 @@ ALLOWED: dict[str, set[str]] = {  # package -> what it may import besides itself
     "integrations": {"errors", "farwatch"},  # public names only
     "farwatch": WORDS | {"sdk", "api"},  # the package itself: `import farwatch`
     "tqdm": {"farwatch"},
-    "cli": WORDS | {"sdk", "agent", "store", "service", "server", "bridges", "compat", "api", "farwatch"},
+    "cli": WORDS | {"sdk", "agent", "runner", "store", "service", "server", "bridges", "compat", "api", "farwatch"},
     "testing": WORDS
-    | {"sdk", "agent", "store", "service", "server", "bridges", "compat", "api", "cli", "farwatch"},
+    | {"sdk", "agent", "runner", "store", "service", "server", "bridges", "compat", "api", "cli", "farwatch"},
 }
 API_MAY_USE = {"farwatch.agent.transport"}
 

@@ -82,6 +82,11 @@ class JournalFolder:
         return str(self.sidecar.get("role") or "trainer")
 
     @property
+    def has_process(self) -> bool:
+        """Whether its writer is a process of a run, whose end means something: a trainer, or `farwatch run`."""
+        return self.role in ("trainer", "runner")
+
+    @property
     def offline(self) -> bool:
         """Whether its owner asked that it is sent by hand only."""
         return self.sidecar.get("mode") == "offline"

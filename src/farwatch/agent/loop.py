@@ -207,14 +207,17 @@ class Agent:
         if died:
             for lane in self._lanes.values():
                 lane.hurry()
-        self._sampler.want = {
-            writer_id: tracked.folder.sidecar
+        want = {
+            writer_id: tracked.folder
             for writer_id, tracked in self._tracked.items()
             if tracked.watched.alive
-            and tracked.folder.role == "trainer"
+            and tracked.folder.has_process
             and tracked.folder.sidecar.get("system")
             and not (tracked.shipment is not None and tracked.shipment.reader.goodbye)
         }
+        # A program that calls `init` is measured for itself, so its parent, whose tree it is in, need not be.
+        inside = {folder.sidecar.get("runner") for folder in want.values()}
+        self._sampler.want = {writer: folder.sidecar for writer, folder in want.items() if writer not in inside}
 
     def _sample(self) -> None:
         while not self._closing.wait(LOOK_S):
@@ -263,7 +266,7 @@ class Agent:
             tracked.close()
 
     def _idle(self, now_us: int) -> bool:
-        if any(t.watched.alive and t.folder.role == "trainer" for t in self._tracked.values()):
+        if any(t.watched.alive and t.folder.has_process for t in self._tracked.values()):
             self._busy_us = now_us
         for lane in self._lanes.values():
             self._busy_us = max(self._busy_us, lane.sent_us)

@@ -181,7 +181,7 @@ class Shipper:
             for s in self._shipments
             if s.registered
             and not s.dormant
-            and s.folder.role == "trainer"
+            and s.folder.has_process
             # Of a process of elsewhere nothing is known: its records alone are its signs of life.
             and (s.alive is not None or s.death is not None)
         }
@@ -445,4 +445,4 @@ def _whole(value: object) -> int:
 def _order(s: Shipment) -> tuple[bool, bool, int]:
     sidecar = s.folder.sidecar
     rank = sidecar.get("rank")
-    return s.folder.role != "trainer", not sidecar.get("main", True), rank if isinstance(rank, int) else 0
+    return not s.folder.has_process, not sidecar.get("main", True), rank if isinstance(rank, int) else 0

@@ -35,7 +35,7 @@ class Tracked:
             watched.alive = False
             watched.cause = {"text": f"{NO_GOODBYE}; the machine has started again since"}
         shipment = None if folder.offline and not by_hand else Shipment.of(folder, reopen=by_hand)
-        if shipment is not None and folder.role == "trainer":
+        if shipment is not None and folder.has_process:
             shipment.alive = watched.alive
         tracked = cls(folder, watched, shipment)
         if watched.alive is False:
@@ -70,12 +70,12 @@ class Tracked:
         cause = self.watched.cause if not said else None
         if before.get("cause"):
             cause = before["cause"]  # seen when it happened, by an agent before this one
-        elif self.folder.role == "trainer":
+        elif self.folder.has_process:
             self.folder.write_note(DEATH, {"cause": cause, "told": cause is None})
         s = self.shipment
         if s is None:
             return
-        if self.folder.role == "trainer":
+        if self.folder.has_process:
             s.alive = False
             s.death = cause
             s.death_told = bool(before.get("told"))

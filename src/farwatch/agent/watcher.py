@@ -42,7 +42,7 @@ class Watched:
     cause: dict[str, Any] | None = None
     _pidfd: int = -1
     _oom_path: Path | None = field(default=None, repr=False)
-    _oom_kills: int | None = None
+    _kills: int | None = None
     _status: int | None = None
     _gone_us: int | None = None
 
@@ -92,8 +92,8 @@ class Watched:
         return None
 
     def _describe(self, status: int | None) -> dict[str, Any]:
-        kills = _oom_kills(self._oom_path)
-        out_of_memory = self._oom_kills is not None and kills is not None and kills > self._oom_kills
+        kills = oom_kills(self._oom_path)
+        out_of_memory = self._kills is not None and kills is not None and kills > self._kills
         if status is None:
             if out_of_memory:
                 return {"oom": True, "text": "killed because the memory ran out"}
@@ -125,8 +125,8 @@ def watch(sidecar: Mapping[str, Any]) -> Watched:
         watched.cause = {"text": NO_GOODBYE}
         return watched
     watched.alive = True
-    watched._oom_path = _oom_file(pid)
-    watched._oom_kills = _oom_kills(watched._oom_path)
+    watched._oom_path = oom_file(pid)
+    watched._kills = oom_kills(watched._oom_path)
     return watched
 
 
@@ -177,7 +177,7 @@ def _zombie_status(pid: int) -> int | None:
         return None
 
 
-def _oom_file(pid: int) -> Path | None:
+def oom_file(pid: int) -> Path | None:
     """Where the kernel counts kills for memory in the control group of a process."""
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
@@ -196,7 +196,8 @@ def _oom_file(pid: int) -> Path | None:
     return None
 
 
-def _oom_kills(path: Path | None) -> int | None:
+def oom_kills(path: Path | None) -> int | None:
+    """How often the kernel has killed for memory there; None where it does not say."""
     if path is None:
         return None
     with contextlib.suppress(OSError, ValueError):

@@ -25,6 +25,10 @@ COMMANDS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
         ),
     ),
     (
+        "Steer",
+        (("run", "run", "Run a program and keep its whole console and its true end."),),
+    ),
+    (
         "Move",
         (
             ("sync", "sync", "Send what is kept on this machine."),

@@ -20,6 +20,7 @@ from farwatch.errors import UsageError
 from farwatch.sdk import launch, place, spawn
 from farwatch.sdk.config import to_mapping
 from farwatch.sdk.console import Console
+from farwatch.sdk.joining import find_runner
 from farwatch.sdk.redact import REDACT, mask_argv, mask_mapping
 from farwatch.sdk.run import Run
 from farwatch.sdk.say import say
@@ -250,7 +251,11 @@ def init(
     if previous is not None:
         return previous
     nth = SESSION.count_init()
-    run_id, given = _run_id(id, settings, found, nth)
+    runner = None
+    if settings.mode != "disabled":
+        runner = find_runner(environ, found.rank, id, nth, elastic="TORCHELASTIC_RESTART_COUNT" in environ)
+    joins = runner is not None and runner.joins
+    run_id, given = (runner.run, True) if runner and joins else _run_id(id, settings, found, nth, alone=runner is not None)
     sidecar: dict[str, Any] = {
         **_identity(run_id, given, found, nth),
         **_machine(redact),
@@ -258,14 +263,15 @@ def init(
         "name": name or (settings.name if nth == 1 and settings.name else run_name(run_id)),
         "group": group or settings.group or found.group,
         "job_type": job_type,
-        "parent": parent or (settings.run_id if nth > 1 and settings.run_id else None),
+        "parent": parent or (settings.run_id if settings.run_id and (nth > 1 or (runner and not joins)) else None),
+        "runner": runner.writer if runner and joins else None,
         "notes": notes,
         "tags": _tags(tags, settings),
         "mode": settings.mode,
         "resume": resume,
         "from_step": from_step,
         "system": system,
-        "console": console,
+        "console": console and not joins,  # `farwatch run` has all of it
         "total_steps": total_steps,
         "source": None if source is None else [str(pattern) for pattern in source],
         "requirements": requirements,
@@ -279,7 +285,7 @@ def init(
         where.ensure_agent()
         if resume != "allow":
             _ask(run, resume, float(settings.resume_wait_s))
-        if found.rank == 0:
+        if found.rank == 0 and not joins:
             _announce(run, where)
         if found.hint:
             say(found.hint)
@@ -298,9 +304,11 @@ def _previous(reinit: str) -> Run | None:
     return None
 
 
-def _run_id(id: str | None, settings: Settings, found: launch.Ranks, nth: int) -> tuple[str, bool]:
-    """The id of the `nth` run of this process, and whether somebody chose it."""
-    given = id or (settings.run_id if nth == 1 else None) or found.run_id_of(nth)
+def _run_id(
+    id: str | None, settings: Settings, found: launch.Ranks, nth: int, *, alone: bool = False
+) -> tuple[str, bool]:
+    """The id of the `nth` run of this process, and whether somebody chose it. `alone`: the environment's is another's."""
+    given = id or (settings.run_id if nth == 1 and not alone else None) or found.run_id_of(nth)
     if given and not is_run_id(given):
         raise UsageError(f"not a run id: `{given[:200]}`", hint=ID_HINT)
     return given or new_run_id(), bool(given)
@@ -396,7 +404,7 @@ def _open(sidecar: dict[str, Any], mapping: dict[str, Any], where: RunPlace, set
         where.state_dir = root.parent
         server = None
         if settings.mode == "online":
-            server, where.address = _server(settings, root.parent)
+            server, where.address = server_of(settings, root.parent)
         sidecar = {**sidecar, "server": server, "credential": server}
         return Run(open_writer(root, sidecar, settings.journal_max_bytes), config=mapping, place=where)
     except OSError as error:
@@ -404,7 +412,7 @@ def _open(sidecar: dict[str, Any], mapping: dict[str, Any], where: RunPlace, set
         return Run(null_writer({**sidecar, "server": None, "credential": None}), config=mapping, place=where)
 
 
-def _server(settings: Settings, state_dir: Path) -> tuple[str | None, str | None]:
+def server_of(settings: Settings, state_dir: Path) -> tuple[str | None, str | None]:
     """The server that the journal is for (None: this user's own, whenever there is one) and the address to show."""
     found = servers.find_server(settings)
     if found is None:

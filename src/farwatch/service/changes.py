@@ -342,6 +342,11 @@ class Applier:
         state, reason = states.end_of_goodbye(change.body)
         meter = change.body.get("meter")
         cause = {"state": state, "reason": reason, "exit_code": change.body.get("exit_code")}
+        before = self.writer.cause or {}
+        if "killed_by" in before:  # its agent has said so; what the program says on its way out does not undo it
+            cause = before
+        elif self.writer.role == states.RUNNER:
+            cause |= {key: change.body[key] for key in ("signal", "oom", "killed_by") if key in change.body}
         self.writer = replace(
             self.writer,
             ending="goodbye",

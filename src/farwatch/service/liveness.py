@@ -27,7 +27,7 @@ UNSEEN_LOST_S = (
 )
 GOODBYE_US = 30_000_000  # how long a goodbye that its agent has seen may take
 STALLED_TIMES = 10  # evaluation and checkpoints are pauses, too; ten times the longest one seen is none of them
-CAUSES = ("exit_code", "signal", "oom", "text")
+CAUSES = ("exit_code", "signal", "oom", "text", "killed_by")
 PURGE_US = 600_000_000
 UNTOUCHED = frozenset({State.QUEUED, State.LOST})
 

@@ -7,6 +7,8 @@ The rules (`docs/protocol.md`):
 - A new process is a new attempt only if the writers of rank 0 before it have ended: they said goodbye, their agent saw them go, or
   nothing was heard for a while. If one provably lives, the process is a peer in the same attempt. If neither is known yet, the answer is
   "later": the agent asks again, and a record, a beat or silence decides.
+- `farwatch run` makes the run, and the first program in it that calls `init` joins it: same run, same attempt, and its words for name,
+  project and tags count. If that program is started again in its place (an elastic launcher), both go on in the next attempt.
 - A forked worker and a system writer belong where the writer that they name belongs; their end never decides anything.
 """
 
@@ -19,10 +21,10 @@ from farwatch.errors import BusyError, ExistsError, NotFoundError, RefusedError
 from farwatch.service.activity import Activity
 from farwatch.service.history import last_step, next_step
 from farwatch.service.sidecar import Sidecar
-from farwatch.service.states import DECIDING
+from farwatch.service.states import DECIDING, PROGRAMS, RUNNER
 from farwatch.store.base import Store
 from farwatch.store.meta import AttemptRow, Meta, RunRow, WriterRow, Writes
-from farwatch.wire.ids import short_id
+from farwatch.wire.ids import run_name, short_id
 from farwatch.wire.states import State
 
 LATER_S = 1.0  # after which the agent asks again
@@ -32,6 +34,7 @@ SILENT_US = (
 ALONE_US = 600_000_000  # how long a rank waits for its rank 0
 SKEW_MS = 5_000  # between clocks of two machines
 ASKED_KEPT = 10_000
+GUESSED = "guessed"  # role of a run whose project `farwatch run` has guessed, until its program says
 
 
 class Life(Enum):
@@ -97,15 +100,28 @@ class Registrar:
         twin = writes.writer(sidecar.clone_of) if sidecar.clone_of else None
         if twin is not None:
             return self._add(writes, sidecar, twin, "peer", step_base=twin.step_base)
+        runner = self._runner(writes, sidecar, first_asked)
+        if sidecar.rank != 0 and runner is not None:
+            return self._add(writes, sidecar, runner, "main", step_base=runner.step_base)
         if sidecar.rank != 0:
             host = self._rank_zero(writes, sidecar)
             if host is not None:
-                return self._add(writes, sidecar, host, "main", step_base=host.step_base)
+                role = RUNNER if sidecar.runs_it else "main"
+                return self._add(writes, sidecar, host, role, step_base=host.step_base)
             if self._clock.mono_us() - first_asked < ALONE_US:
                 raise _later("rank 0 of this job has not come yet")
             if writes.run_by_id(sidecar.run) is not None:
                 return self._beside(writes, sidecar)
-        return self._main(writes, sidecar, actor, first_asked, counted)
+        return self._main(writes, sidecar, actor, first_asked, counted, runner)
+
+    def _runner(self, writes: Writes, sidecar: Sidecar, first_asked: int) -> WriterRow | None:
+        """The writer of the `farwatch run` that a program runs under."""
+        if sidecar.runner is None:
+            return None
+        row = writes.writer(sidecar.runner)
+        if row is None and self._clock.mono_us() - first_asked < ALONE_US:
+            raise _later("the `farwatch run` of this program has not come yet")
+        return row if row is not None and row.role == RUNNER else None
 
     def _beside(self, writes: Writes, sidecar: Sidecar) -> WriterRow:
         """A forked worker or a system writer: where the writer is that it names, else in the run that it names."""
@@ -126,17 +142,23 @@ class Registrar:
         if sidecar.rendezvous:
             found = writes.writers_at(sidecar.rendezvous, 0)
         if not found and sidecar.run_given and (run := writes.run_by_id(sidecar.run)) is not None:
-            found = [row for row in writes.writers_of(run.no) if row.rank == 0 and row.role in DECIDING]
+            found = [row for row in writes.writers_of(run.no) if row.rank == 0 and row.role in PROGRAMS]
         overlapping = [
             row for row in found if row.ended_ms is None or self._overlap_ms(row, sidecar, +SKEW_MS) >= 0
         ]
         return min(overlapping, key=lambda row: abs(row.started_ms - sidecar.started_ms), default=None)
 
     def _main(
-        self, writes: Writes, sidecar: Sidecar, actor: str, first_asked: int, counted: int
+        self,
+        writes: Writes,
+        sidecar: Sidecar,
+        actor: str,
+        first_asked: int,
+        counted: int,
+        runner: WriterRow | None = None,
     ) -> WriterRow:
-        role = "http" if sidecar.http else "main"
-        run = writes.run_by_id(sidecar.run)
+        role = "http" if sidecar.http else RUNNER if sidecar.runs_it else "main"
+        run = writes.run_by_id(sidecar.run) if runner is None else writes.run(runner.run_no)
         if run is None:
             if sidecar.resume == "must":
                 raise NotFoundError(f"no run with id: `{sidecar.run}`", hint='resume="allow" makes it')
@@ -146,14 +168,17 @@ class Registrar:
             raise RefusedError(
                 f"the run `{run.short}` was deleted", hint="bring it back on its page, or use another id"
             )
-        if sidecar.resume == "never":
+        if sidecar.resume == "never" and (runner is None or run.attempt > 1):
             raise ExistsError(
                 f"a run with this id exists: `{run.id}`", hint='use another id, or resume="allow"'
             )
         before = [
             row for row in writes.writers_of(run.no)
-            if row.attempt == run.attempt and row.rank == sidecar.rank and row.role in DECIDING
+            if row.attempt == run.attempt and row.rank == sidecar.rank
+            and row.role in (DECIDING if runner is None else PROGRAMS)
         ]  # fmt: skip
+        if runner is not None and not before:
+            return self._join(writes, run, runner, sidecar)
         lives = [self._life(run, row, sidecar, first_asked) for row in before]
         if Life.ALIVE in lives:
             return self._add(writes, sidecar, before[0], "peer", step_base=before[0].step_base)
@@ -163,9 +188,34 @@ class Registrar:
             raise _later("the attempt before this one is still being delivered")
         step_base = counted if sidecar.from_step is None else int(sidecar.from_step)
         run = self._new_attempt(writes, run, sidecar, before)
+        if runner is not None:
+            writes.put_writer(replace(runner, attempt=run.attempt))
         return self._add(
             writes, sidecar, None, role, run=run, step_base=step_base, from_step=sidecar.from_step
         )
+
+    def _join(self, writes: Writes, run: RunRow, runner: WriterRow, sidecar: Sidecar) -> WriterRow:
+        """The first program of a `farwatch run`: its run has begun already, under names that its parent could only guess."""
+        named = replace(run, world_size=max(run.world_size, sidecar.world_size), total_steps=sidecar.total_steps or run.total_steps)
+        if sidecar.name and sidecar.name != run_name(run.id):
+            named = replace(named, name=sidecar.name)
+        named = replace(
+            named, group_name=sidecar.group or run.group_name, job_type=sidecar.job_type or run.job_type,
+            notes=sidecar.notes or run.notes, tags=list(dict.fromkeys(run.tags + sidecar.tags)), parent=sidecar.parent or run.parent,
+        )  # fmt: skip
+        if run.role == GUESSED and sidecar.project != run.project:
+            number = writes.next_number(sidecar.project, run.created_ms)
+            named = replace(named, project=sidecar.project, number=number)
+        writes.put_run(replace(named, role="sdk"))
+        detail = writes.detail(run.no)
+        writes.put_detail(replace(detail, python=sidecar.python or detail.python))
+        step_base = runner.step_base
+        if sidecar.from_step is not None:
+            step_base = int(sidecar.from_step)
+            for attempt in writes.attempts(run.no):
+                if attempt.attempt == runner.attempt:
+                    writes.put_attempt(replace(attempt, step_base=step_base, from_step=sidecar.from_step))
+        return self._add(writes, sidecar, runner, "main", step_base=step_base)
 
     # --- what is known of an earlier writer
 
@@ -206,7 +256,7 @@ class Registrar:
                 attempt=1, group_name=sidecar.group, job_type=sidecar.job_type, parent=sidecar.parent, tags=sidecar.tags,
                 notes=sidecar.notes or "", archived=False, deleted_ms=None, purged=False, step=None, total_steps=sidecar.total_steps,
                 progress=None, points=0, bytes=0, world_size=sidecar.world_size, first_metric=None, main_metric=None, main_last=None,
-                role="http" if sidecar.http else "sdk",
+                role="http" if sidecar.http else GUESSED if sidecar.runs_it and not sidecar.settled else "sdk",
             )
         )  # fmt: skip
         writes.put_detail(replace(writes.detail(run.no), argv=sidecar.argv, python=sidecar.python))

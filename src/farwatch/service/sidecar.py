@@ -20,7 +20,8 @@ NO_PROJECT = "default"
 @dataclass(frozen=True, slots=True)
 class Sidecar:
     """The known part of a `writer.json`. `sibling_of`: the writer of whose process this one is a fork, or that it watches;
-    `clone_of`: the writer that another copy of this journal goes on as.
+    `clone_of`: the writer that another copy of this journal goes on as. `runs_it`: it is `farwatch run`, the parent of the program;
+    `runner`: the writer of the `farwatch run` whose run this one continues. `settled`: a person has chosen the project.
     """
 
     writer: str
@@ -46,6 +47,9 @@ class Sidecar:
     main: bool
     system: bool
     http: bool
+    runs_it: bool
+    runner: str | None
+    settled: bool
     sibling_of: str | None
     clone_of: str | None
     started_ms: int
@@ -99,6 +103,9 @@ class Sidecar:
             main=body.get("main") is not False,
             system=body.get("role") == "system",
             http=body.get("role") == "http",
+            runs_it=body.get("role") == "runner",
+            runner=text(body.get("runner"), 32),
+            settled=body.get("project_given") is not False,
             sibling_of=text(body.get("watches") or body.get("sibling_of"), 32),
             clone_of=text(body.get("clone_of"), 32),
             started_ms=_integer(body.get("started_ms"), wall_us // 1000),

@@ -1,7 +1,7 @@
 """How a run's state follows from what its writers and their agents say.
 
-Only processes of rank 0 decide: the one that began the attempt, and its peers in the same attempt while they live. Forked workers and
-system writers never do.
+Only processes of rank 0 decide: the one that began the attempt, its peers in the same attempt while they live, and `farwatch run`, which
+has collected the program's exit status. Forked workers and system writers never do.
 """
 
 from dataclasses import replace
@@ -10,7 +10,9 @@ from typing import Any
 from farwatch.store.meta import RunRow, WriterRow, Writes
 from farwatch.wire.states import FINAL, State
 
-DECIDING = ("main", "peer", "http")
+PROGRAMS = ("main", "peer", "http")
+RUNNER = "runner"
+DECIDING = (*PROGRAMS, RUNNER)
 QUIET = frozenset({State.STALLED, State.IDLE})
 WITHOUT_GOODBYE = "ended without goodbye"
 _NAMES = {
@@ -31,6 +33,9 @@ def end_of_goodbye(body: dict[str, Any]) -> tuple[State, str]:
 def end_of_death(cause: dict[str, Any] | None) -> tuple[State, str]:
     """State and reason of a process that is gone without goodbye, from what its agent could see."""
     cause = cause or {}
+    killed_by = cause.get("killed_by")
+    if isinstance(killed_by, str) and killed_by:
+        return State.STOPPED, f"killed by {killed_by[:200]}"
     if cause.get("oom") is True:
         return State.FAILED, "out of memory"
     signal = cause.get("signal")
@@ -72,9 +77,7 @@ def settle(writes: Writes, run_no: int, now_ms: int, *, wait_for_files: bool = T
     deciding = [row for row in deciding if row.rank == first]
     if not deciding or any(row.ended_ms is None for row in deciding):
         return
-    told = deciding[0].cause or {}
-    state = State(told.get("state") or State.FAILED)
-    reason = str(told.get("reason") or "")
+    state, reason = verdict(deciding)
     ended_ms = max(row.ended_ms or 0 for row in deciding)
     # A run that has ended does not begin to end again because a file of its capture is on its way.
     missing = 0 if run.final else len(writes.missing_spool(run_no=run_no))
@@ -94,6 +97,31 @@ def settle(writes: Writes, run_no: int, now_ms: int, *, wait_for_files: bool = T
     if missing:
         reason = f"{reason}; {files} never came" if reason else f"{files} never came"
     end_run(writes, run, state, reason, ended_ms)
+
+
+def verdict(writers: list[WriterRow]) -> tuple[State, str]:
+    """How a run ended, from its deciding writers of one rank, all of which have ended (`docs/reliability.md`)."""
+    programs = [row for row in writers if row.role != RUNNER]
+    runner = next((row for row in writers if row.role == RUNNER), None)
+    parent = (runner.cause or {}) if runner is not None and (runner.ending == "goodbye" or not programs) else None
+    if not programs or (parent and parent.get("killed_by")):
+        return _told(parent or {})
+    state, reason = _told(programs[0].cause or {})
+    killed = next((row for row in programs if (row.cause or {}).get("killed_by")), None)
+    if killed is not None:
+        return _told(killed.cause or {})
+    if parent is None:
+        return state, reason
+    true_state, true_reason = _told(parent)
+    if programs[0].ending != "goodbye" and true_state != State.FINISHED:
+        return true_state, true_reason
+    if state == State.FINISHED and true_state != State.FINISHED:
+        return true_state, f"{true_reason}, after the program had finished its run"
+    return state, reason
+
+
+def _told(cause: dict[str, Any]) -> tuple[State, str]:
+    return State(cause.get("state") or State.FAILED), str(cause.get("reason") or "")
 
 
 def end_run(writes: Writes, run: RunRow, state: State, reason: str, ended_ms: int) -> None:

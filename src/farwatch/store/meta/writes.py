@@ -83,7 +83,7 @@ class Writes(Reads):
 
     def add_run(self, row: RunRow) -> RunRow:
         """Store a new run in its project, which is made if need be; returns it with its numbers."""
-        number = self._next_number(row.project, row.created_ms)
+        number = self.next_number(row.project, row.created_ms)
         fresh = dataclasses.replace(row, number=number)
         columns = fresh.columns()
         del columns["no"]
@@ -93,7 +93,8 @@ class Writes(Reads):
         self._pending.run_nos[row.id] = no
         return stored
 
-    def _next_number(self, name: str, now_ms: int) -> int:
+    def next_number(self, name: str, now_ms: int) -> int:
+        """Take the next number of a project's runs; the project is made if need be."""
         project = tables.project
         made = self._connection.execute(
             update(project)
