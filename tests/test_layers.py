@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {  # package -> what it may import besides itself
     "api": WORDS | {"agent"},
     "integrations": {"errors", "farwatch"},  # public names only
     "farwatch": WORDS | {"sdk", "api"},  # the package itself: `import farwatch`
-    "tqdm": {"farwatch"},
+    "tqdm": {"errors", "sdk"},
     "cli": WORDS | {"sdk", "agent", "runner", "store", "service", "server", "bridges", "compat", "api", "farwatch"},
     "testing": WORDS
     | {"sdk", "agent", "runner", "store", "service", "server", "bridges", "compat", "api", "cli", "farwatch"},

@@ -39,7 +39,7 @@ class Run(Recorder):
 
     __slots__ = (
         "__weakref__", "_depth", "_lines", "_name", "_notes", "_notices", "_place", "_reason", "_state", "_steering", "_writer",
-        "config", "summary", "tags",
+        "_reports", "config", "summary", "tags",
     )  # fmt: skip
 
     def __init__(self, writer: Writer, *, config: dict[str, Any], place: Place) -> None:
@@ -52,6 +52,7 @@ class Run(Recorder):
         self._name = writer.sidecar["name"]
         self._notes = writer.sidecar["notes"]
         self._lines: Any = None  # the console, while it is captured
+        self._reports: Any = None  # what progress bars have told, once there is one
         self._notices = Notices(self)
         self._steering = Steering(
             self,
@@ -169,6 +170,29 @@ class Run(Recorder):
         self._journal.append(encode_json(Kind.FILE, body, time=self._now_us()))
         return [name]
 
+    # --- progress
+
+    def progress(
+        self, iterable: Any = None, desc: str | None = None, total: float | None = None, *, mute: bool | None = None,
+        **arguments: Any,
+    ) -> Any:  # fmt: skip
+        """Iterate, with a progress bar here and on the run's page: `for batch in run.progress(loader, desc="epoch 1")`.
+
+        Takes and returns what tqdm does, if tqdm is installed; else a small bar on the error stream where that is a terminal. `mute`:
+        no bar here; by default what `FARWATCH_MUTE` says. The end of each iteration is a full safe point, and where somebody has
+        stopped the run the iteration ends.
+        """
+        from farwatch.sdk import bars  # a part of the import, for programs that show a bar
+
+        return bars.make(self, iterable, desc, total, mute=mute, **arguments)
+
+    def _reports_of_bars(self) -> Any:
+        if self._reports is None:
+            from farwatch.sdk.progress import Reports  # as above
+
+            self._reports = Reports(self)
+        return self._reports
+
     # --- the end
 
     def wait(self, timeout_s: float = 30) -> bool:
@@ -216,6 +240,8 @@ class Run(Recorder):
                 return
             if self._lines is not None:
                 self._lines.close()
+            if self._reports is not None:
+                self._reports.flush()
             stopping = self._steering.stopping
             if stopping is not None and state is State.FINISHED and not chosen:
                 state, reason = State.STOPPED, reason or stop_reason(stopping)
@@ -466,4 +492,6 @@ class Run(Recorder):
     def _look_after_agent(self) -> None:
         if self._lines is not None:
             self._lines.poll()
+        if self._reports is not None:
+            self._reports.flush()
         self._place.ensure_agent()
