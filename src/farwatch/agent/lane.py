@@ -1,10 +1,12 @@
-"""A lane: everything that goes to one server, on two threads, so that no server and no file holds up another."""
+"""A lane: everything that goes to and comes from one server, on three threads, so that no server, no file and no wait holds up another."""
 
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from farwatch.agent.files import FileSender
+from farwatch.agent.orders import Obey, OrderDesk
 from farwatch.agent.shipper import Connect, Shipper
 from farwatch.clock import Clock
 
@@ -18,7 +20,7 @@ FAILURE_S = 1.0
 class Lane:
     """Ships to one server until it is closed.
 
-    *Threads*: `start`, `close` and the properties may be used from another than its own two.
+    *Threads*: `start`, `close` and the properties may be used from another than its own.
     """
 
     def __init__(
@@ -31,10 +33,15 @@ class Lane:
         agent_id: str,
         host: str,
         version: str,
+        obey: Obey | None = None,
+        profiles: Callable[[], dict[str, Any]] | None = None,
     ):
         self.name = name
         self.shipper = Shipper(connect, clock, agent_id=agent_id, host=host, version=version)
         self._files = FileSender(connect, clock)
+        self._desk = OrderDesk(
+            connect, clock, agent_id=agent_id, shipments=lambda: self.shipper.shipments, obey=obey, profiles=profiles
+        )
         self._clock = clock
         self._poll_s = poll_s
         self._stop = threading.Event()
@@ -53,6 +60,12 @@ class Lane:
                 args=(self._send_files, self._stop, self._files),
                 name=f"files {name}",
             ),
+            threading.Thread(
+                daemon=True,
+                target=self._run,
+                args=(self._desk.turn, self._stop, self._desk),
+                name=f"orders {name}",
+            ),
         ]
         self._sent_us = clock.mono_us()
         self._beat_us = 0
@@ -68,13 +81,13 @@ class Lane:
         self._wake.set()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """End both threads and connections; may be called twice. A thread that hangs in a request is left to its end."""
+        """End all threads and connections; may be called twice. A thread that hangs in a request is left to its end."""
         self._stop.set()
         self._wake.set()
-        for thread in self._threads:
+        for thread in self._threads[:2]:  # the third waits for the server most of its life, and holds nothing that is not kept there
             if thread.is_alive():
                 thread.join(timeout_s)
-        if self._threads[0].is_alive() or self._threads[1].is_alive():
+        if any(thread.is_alive() for thread in self._threads[:2]):
             LOG.info("lane %s is left in the middle of a request", self.name)
 
     @property
@@ -82,7 +95,7 @@ class Lane:
         """When something was last sent, on the monotonic clock."""
         return self._sent_us
 
-    def _run(self, turn: Callable[[], float], event: threading.Event, owner: Shipper | FileSender) -> None:
+    def _run(self, turn: Callable[[], float], event: threading.Event, owner: Shipper | FileSender | OrderDesk) -> None:
         while not self._stop.is_set():
             try:
                 wait_s = turn()

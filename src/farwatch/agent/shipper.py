@@ -235,6 +235,7 @@ class Shipper:
 
     def _register(self, s: Shipment) -> bool:
         body = {name: value for name, value in s.folder.sidecar.items() if name != "credential"}
+        body["agent"] = self._agent_id  # by which commands for this writer will go
         if s.writer_id != s.folder.writer_id:
             body |= {"writer": s.writer_id, "clone_of": s.folder.writer_id}
         try:

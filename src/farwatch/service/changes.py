@@ -13,17 +13,21 @@ from typing import Any
 from farwatch.errors import BodyError, LimitError
 from farwatch.service import states
 from farwatch.service.config import delete_path, merge
+from farwatch.service.events import apply_command, apply_pause, merge_declared
 from farwatch.service.sidecar import NAME_MAX, tag_list, text
 from farwatch.settings import Settings
 from farwatch.store.base import Decoded, Other
-from farwatch.store.meta import DetailRow, RunRow, WriterRow, Writes
+from farwatch.store.meta import CommandRow, DetailRow, RunRow, WriterRow, Writes
 from farwatch.store.meta.rows import dump, spell_nonfinite
+from farwatch.wire.progress import read_progress
 from farwatch.wire.records import HEAD_SIZE, Kind
+from farwatch.wire.states import State
 
 JSON_KINDS = frozenset(
     {Kind.PATCH, Kind.POINT, Kind.CONSOLE, Kind.FILE, Kind.EVENT, Kind.METER, Kind.GOODBYE}
 )
 METRIC_NAME_MAX = 1_000
+REASON_MAX = 1_000
 PATH_MAX = 1_000
 SIBLING_LINES = 1_000_000_000  # console lines of concurrent writers of one rank are numbered so far apart
 OWN_DIFF = "source/uncommitted.diff"
@@ -109,6 +113,7 @@ class Effects:
     all_metrics: bool = False
     config: bool = False
     ended: bool = False
+    commands: list[CommandRow] = field(default_factory=list)  # that records began or ended
 
 
 @dataclass(slots=True)
@@ -179,7 +184,7 @@ class Applier:
                 self.detail, given={name: value for name, value in kept.items() if value is not None}
             )
             self.effects.all_metrics = True
-        self._patch_row(body)
+        self._patch_row(body, change.time_ms)
         defined = body.get("define")
         if isinstance(defined, list):
             self.detail = replace(self.detail, definitions=_define(self.detail.definitions, defined))
@@ -190,6 +195,9 @@ class Applier:
         captured = body.get("capture")
         if isinstance(captured, dict):
             self._capture(captured, change)
+        declared = body.get("steer")
+        if isinstance(declared, dict) and self._is_main():
+            self.detail = replace(self.detail, steer=merge_declared(self.detail.steer, declared))
 
     def _patch_config(self, body: dict[str, Any]) -> None:
         added, removed = body.get("config"), body.get("config_delete")
@@ -207,7 +215,7 @@ class Applier:
         self.detail = replace(self.detail, config=config)
         self.effects.config = True
 
-    def _patch_row(self, body: dict[str, Any]) -> None:
+    def _patch_row(self, body: dict[str, Any], time_ms: int) -> None:
         run = self.run
         tags = body.get("tags")
         if isinstance(tags, dict):
@@ -221,8 +229,8 @@ class Applier:
         if (total := _finite(body.get("total_steps"))) is not None:
             run = replace(run, total_steps=total)
         progress = body.get("progress")
-        if isinstance(progress, dict) and (n := _finite(progress.get("n"))) is not None:
-            run = replace(run, progress={"n": n, "total": _finite(progress.get("total"))})
+        if isinstance(progress, dict):  # a clock that is ahead has seen nothing that is yet to come
+            run = replace(run, progress=read_progress(progress, min(time_ms, self.now_ms)) or run.progress)
         self.run = run
 
     def _delete(self, asked: dict[str, Any]) -> None:
@@ -257,6 +265,18 @@ class Applier:
             elif key not in ("size", "mtime_ms", "media_type"):  # those are of the file beside them
                 kept[key] = value
         self.detail = replace(self.detail, capture=kept)
+        if "cell_error" in captured:
+            self._cell_ran(captured["cell_error"])
+
+    def _cell_ran(self, error: Any) -> None:
+        """A cell of a notebook has raised: the run goes on, and its row says what happened until a cell ends well."""
+        if self.run.state not in (State.RUNNING, State.IDLE):
+            return
+        told = text(error, REASON_MAX)
+        if told is not None:
+            self.run = replace(self.run, reason=f"{states.CELL_RAISED}: {' '.join(told.split())}")
+        elif self.run.reason.startswith(states.CELL_RAISED):
+            self.run = replace(self.run, reason="")
 
     def _keep_source(self, item: dict[str, Any], change: Change) -> str | None:
         path = clean_path(item.get("path"))
@@ -334,6 +354,18 @@ class Applier:
                 "time_ms": change.time_ms, "body_json": dump(change.body),
             }
         )  # fmt: skip
+        body = change.body
+        if "command" in body:
+            row = apply_command(self.writes, self.run, self.writer, body, change.step, change.time_ms)
+            if row is not None:
+                self.effects.commands.append(row)
+        if isinstance(body.get("paused"), bool) and self._is_main():
+            self.run, steer = apply_pause(self.run, self.detail.steer, body["paused"])
+            self.detail = replace(self.detail, steer=steer)
+
+    def _is_main(self) -> bool:
+        """Whether this writer speaks for the run: rank 0 of its newest attempt."""
+        return self.writer.rank == 0 and self.writer.role == "main" and self.writer.attempt == self.run.attempt
 
     def _meter(self, change: Change) -> None:
         self.writer = replace(self.writer, meter=change.body)

@@ -8,7 +8,7 @@ so that applying cannot fail for it; a meta database that cannot be written hold
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from farwatch.service.runs import Runs
 from farwatch.settings import Settings
 from farwatch.store.base import Ack, Decoded, Incoming, Points, Store, Writer
 from farwatch.store.decode import decode_batch, unpack
-from farwatch.store.meta import Meta, Writes
+from farwatch.store.meta import CommandRow, Meta, Writes
 from farwatch.wire.batch import FLAG_GAP, Batch
 from farwatch.wire.states import State
 
@@ -85,6 +85,7 @@ class Ingest:
         self._limits = Limits(store, runs.names, settings, clock)
         self._queue: queue.SimpleQueue[_Piece | None] = queue.SimpleQueue()
         self._queued = 0
+        self.on_commands: Callable[[Iterable[CommandRow]], None] = lambda rows: None
         self._closed = False
         self._guard = threading.Lock()
         self._idle = threading.Condition(self._guard)
@@ -224,6 +225,8 @@ class Ingest:
                 self._in_flight = False
                 self._idle.notify_all()
         for work in works:
+            if work.effects.commands:
+                self.on_commands(work.effects.commands)
             self._hub.publish(work.ack.seq, work.piece.writer, work.piece.incoming.decoded)
             if work.piece.changes or work.piece.gap_reason is not None:
                 self._hub.touch(work.piece.writer.run)

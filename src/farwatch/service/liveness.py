@@ -179,7 +179,8 @@ class Liveness:
             return
         detail = writes.detail(run_no)
         if detail is not None and detail.capture.get("in_notebook"):  # its person may be asleep: that is no fault
-            writes.put_run(replace(run, state=State.IDLE, reason=reason))
+            raised = run.reason if run.reason.startswith(states.CELL_RAISED) else ""
+            writes.put_run(replace(run, state=State.IDLE, reason=f"{raised}; {reason}" if raised else reason))
         else:
             writes.put_run(replace(run, state=State.STALLED, reason=reason))
 

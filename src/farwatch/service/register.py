@@ -281,6 +281,7 @@ class Registrar:
                 argv=sidecar.argv or detail.argv,
                 python=sidecar.python or detail.python,
                 traceback=None,
+                steer={},  # it declares its own
             )
         )
         return writes.put_run(

@@ -14,6 +14,7 @@ PROGRAMS = ("main", "peer", "http")
 RUNNER = "runner"
 DECIDING = (*PROGRAMS, RUNNER)
 QUIET = frozenset({State.STALLED, State.IDLE})
+CELL_RAISED = "last cell raised"
 WITHOUT_GOODBYE = "ended without goodbye"
 _NAMES = {
     "finished": State.FINISHED,
@@ -137,4 +138,5 @@ def revive(writes: Writes, run_no: int, *, logged: bool) -> None:
     """A lost run that speaks again is running; a stalled or idle one only if it has logged."""
     run = writes.run(run_no)
     if run is not None and (run.state == State.LOST or (logged and run.state in QUIET)):
-        writes.put_run(replace(run, state=State.RUNNING, reason="", ended_ms=None))
+        paused = run.state == State.LOST and writes.detail(run_no).steer.get("paused")
+        writes.put_run(replace(run, state=State.PAUSED if paused else State.RUNNING, reason="", ended_ms=None))

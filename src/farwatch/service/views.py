@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from farwatch.clock import Clock
 from farwatch.errors import NotFoundError
 from farwatch.service.activity import Activity
+from farwatch.service.events import steerable
 from farwatch.service.history import visible_intervals
 from farwatch.service.names import Names
 from farwatch.service.regex import search
@@ -42,6 +43,8 @@ class RunViews:
         self.summaries = Summaries(meta, store, self.activity)
         self.names = Names(store)
         self.base_url: str = settings.url
+        self.alerts_of: Callable[[int], int] = lambda run_no: 0  # how many alerts of a run need somebody
+        self.commands_ms: dict[int, int] = {}  # by number: when something last happened to a command of the run
         self._table = RunTable(meta, self.activity, self.summaries, settings, clock, self.describe)
         with meta.read() as reads:
             self._pinned = {
@@ -122,6 +125,7 @@ class RunViews:
             "tags": list(run.tags), "notes": run.notes, "archived": run.archived, "deleted_ms": run.deleted_ms, "step": plain(run.step),
             "total_steps": plain(run.total_steps), "progress": run.progress, "points": run.points, "bytes": run.bytes,
             "world_size": run.world_size, "main_metric": name, "main_last": plain(last),
+            "commands_ms": self.commands_ms.get(run.no, 0), "alerts": self.alerts_of(run.no),
         }  # fmt: skip
 
     def _main(self, run: RunRow) -> tuple[str | None, float | None]:
@@ -173,7 +177,8 @@ class RunViews:
             **self.describe(run),
             "config": detail.config, "summary": self.summary(run), "attempts": shown, "ranks": [ranks[rank] for rank in sorted(ranks)],
             "definitions": detail.definitions, "capture": detail.capture, "meter": _add_meters(row.meter for row in writers),
-            "gaps": gaps, "traceback": detail.traceback, "argv": detail.argv, "python": detail.python, "url": self.url(run),
+            "gaps": gaps, "steer": steerable(detail.steer), "traceback": detail.traceback, "argv": detail.argv,
+            "python": detail.python, "url": self.url(run),
             "lag": {
                 "records": sum(row.records_behind for row in writers), "bytes": sum(row.bytes_behind for row in writers),
                 "set_aside": sum(row.set_aside for row in writers), "files": missing,

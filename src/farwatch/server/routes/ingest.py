@@ -33,6 +33,9 @@ async def register(ask: Ask) -> Response:
     if not isinstance(body.get("writer"), str) or not is_writer_id(body["writer"]):
         raise UsageError("a writer id is 32 hexadecimal digits")
     said = await ask.run(ask.services.runs.register, body, ask.who.name, pool=ask.services.writers)
+    agent = body.get("agent")
+    agent = agent if isinstance(agent, str) and len(agent) <= 200 else None
+    await ask.run(ask.services.steer.arrived, body["writer"], agent, pool=ask.services.writers)
     return ask.reply(said)
 
 

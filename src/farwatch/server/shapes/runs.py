@@ -2,6 +2,7 @@
 
 from typing import Annotated, NotRequired, TypedDict
 
+from farwatch.server.shapes.steer import Steerable
 from farwatch.server.shapes.values import Goal, Json, Num, Tree
 from farwatch.wire.states import State
 
@@ -24,11 +25,26 @@ class ProjectList(TypedDict):
     projects: list[ProjectRow]
 
 
-class Progress(TypedDict):
-    """How far a run says that it is."""
+class Meter(TypedDict):
+    """What a progress bar shows."""
 
-    n: float
-    total: float | None
+    n: Annotated[float, "How many are done."]
+    total: Annotated[float | None, "Of how many; null if that is not known."]
+    desc: Annotated[str | None, "The words in front of the bar."]
+    unit: Annotated[str, "What is counted."]
+    elapsed_s: Annotated[float | None, "Since the bar began, seconds."]
+    rate: Annotated[float | None, "Per second, smoothed as the bar does."]
+    remaining_s: Annotated[float | None, "At this rate, seconds."]
+    postfix: Annotated[str | None, "The words behind the bar."]
+    scale: Annotated[int | None, "1000 or 1024 where the bar shortens its numbers with k, M, …."]
+
+
+class Progress(Meter):
+    """How far a run says that it is: its outermost bar."""
+
+    at_ms: Annotated[int, "When it said so."]
+    ended: Annotated[bool, "Whether the bar is closed: its clock stands."]
+    bars: Annotated[list[Meter], "The bars inside it, outermost first."]
 
 
 class RunRow(TypedDict):
@@ -65,6 +81,8 @@ class RunRow(TypedDict):
     world_size: Annotated[int, "How many processes it runs on."]
     main_metric: Annotated[str | None, "The metric that stands for it."]
     main_last: Annotated[Num | None, "The last value of that."]
+    alerts: Annotated[int, "Alerts that need somebody: they fire, ring, and nobody has acknowledged or silenced them."]
+    commands_ms: Annotated[int, "When something last happened to a command of the run, since the server's start."]
 
 
 class ListedRun(RunRow):
@@ -154,6 +172,7 @@ class RunDetail(RunRow):
     meter: Meter
     gaps: list[Gap]
     lag: Lag
+    steer: Steerable
     traceback: str | None
     argv: list[str]
     python: str

@@ -1,0 +1,167 @@
+"""Commands on the agent's side: one long poll per server, from there into the inboxes of trainers.
+
+A command is put into an inbox at most once (`Outbox`), and told as delivered afterwards; an agent that dies in between leaves that
+to the next one. What the agent does itself (kill, start) is told with its outcome.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from farwatch.agent.backoff import DENIED_S, Backoff
+from farwatch.agent.outbox import Outbox
+from farwatch.agent.shipper import Connect, Shipment
+from farwatch.agent.transport import Transport
+from farwatch.clock import Clock
+from farwatch.errors import DataError, DeniedError, FarwatchError
+from farwatch.wire.commands import BY_AGENT, Op, Order
+
+LOG = logging.getLogger("farwatch.agent")
+
+WAIT_S = 25.0
+SLACK_S = 10.0  # more than the server's wait, before a connection counts as dead
+QUIET_S = 0.25  # how often to look whether there is anything to ask for
+BUSY_S = 0.1  # until a full inbox is tried again
+
+Ended = dict[str, Any]
+Obey = Callable[[dict[str, Any]], Ended | None]
+"""Does what the agent itself is asked: gets the order as it came; returns `{"state", "reason", "result"}`, or None if it is another's."""
+
+
+class OrderDesk:
+    """Fetches the commands of one server and hands them out.
+
+    *Threads*: one calls `turn`. *Errors*: none get out; a server that is away is asked again later.
+    """
+
+    def __init__(
+        self,
+        connect: Connect,
+        clock: Clock,
+        *,
+        agent_id: str,
+        shipments: Callable[[], tuple[Shipment, ...]],
+        obey: Obey | None = None,
+        profiles: Callable[[], dict[str, Any]] | None = None,
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._agent_id = agent_id
+        self._shipments = shipments
+        self._obey = obey
+        self._profiles = profiles
+        self._transport: Transport | None = None
+        self._outboxes: dict[str, Outbox] = {}
+        self._delivered: list[dict[str, Any]] = []
+        self._ended: list[dict[str, Any]] = []
+        self._busy = False
+        self.backoff = Backoff()
+
+    def turn(self) -> float:
+        """Ask once, and deliver what comes. Returns for how many seconds there is nothing to do."""
+        profiles = self._profiles() if self._profiles is not None else {}
+        if not (profiles or self._delivered or self._ended or any(map(_takes_commands, self._shipments()))):
+            return QUIET_S
+        now_us = self._clock.mono_us()
+        if not self.backoff.ready(now_us):
+            return min(1.0, (self.backoff.until_us - now_us) / 1e6)
+        delivered, ended = self._delivered, self._ended
+        body: dict[str, Any] = {"wait_s": 0.0 if self._busy else WAIT_S, "delivered": delivered, "ended": ended}
+        if self._profiles is not None:
+            body["profiles"] = profiles
+        try:
+            answer = self._ask(body)
+        except FarwatchError as error:
+            self._away(error)
+            return QUIET_S
+        self._delivered, self._ended = self._delivered[len(delivered) :], self._ended[len(ended) :]
+        orders = answer.get("commands")
+        self._busy = False
+        for order in orders if isinstance(orders, list) else ():
+            if isinstance(order, dict):
+                self._take(order)
+        self._forget_the_dead()
+        return BUSY_S if self._busy else 0.0
+
+    def close(self) -> None:
+        """Let go of connections and inboxes; may be called twice."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+        while self._outboxes:
+            self._outboxes.popitem()[1].close()
+
+    def _take(self, told: dict[str, Any]) -> None:
+        try:
+            op = Op(told["op"])
+            order = Order(
+                str(told["id"]), int(told["seq"]), op, dict(told["args"]), str(told["actor"]), str(told["channel"]),
+                self._clock.mono_us() + int(told["expires_in_ms"]) * 1000,
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError):
+            LOG.warning("a command that is none: %.200s", told)
+            return
+        if op in BY_AGENT:
+            self._do(told)
+            return
+        try:
+            outbox = self._outbox(str(told.get("writer")))
+            if outbox is None:
+                return  # its journal is not here any more; the server notices its end
+            if outbox.put(order):
+                self._delivered.append({"id": order.id})
+            else:
+                self._busy = True  # the trainer takes no more for now; the server keeps the order
+        except (DataError, OSError) as error:
+            LOG.warning("command %s was not delivered: %s", order.id, error)
+            self._ended.append({"id": order.id, "state": "refused", "reason": f"not delivered: {error}"[:500]})
+
+    def _do(self, told: dict[str, Any]) -> None:
+        if self._obey is None:
+            return
+        try:
+            ended = self._obey(told)
+        except Exception as error:  # the agent's loop: a start that fails must not end the delivery of commands
+            LOG.exception("command %s", told.get("id"))
+            ended = {"state": "refused", "reason": f"the agent failed: {error}"[:500]}
+        if ended is not None:
+            self._ended.append({"id": told["id"], **ended})
+
+    def _outbox(self, writer_id: str) -> Outbox | None:
+        found = self._outboxes.get(writer_id)
+        if found is None:
+            shipment = next((one for one in self._shipments() if one.writer_id == writer_id), None)
+            if shipment is None or shipment.ended:
+                return None
+            found = self._outboxes[writer_id] = Outbox(shipment.folder.path, shipment.folder.writer_id)
+        return found
+
+    def _forget_the_dead(self) -> None:
+        living = {one.writer_id for one in self._shipments() if not one.ended}
+        for writer_id in [one for one in self._outboxes if one not in living]:
+            self._outboxes.pop(writer_id).close()
+
+    def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
+        if self._transport is None:
+            self._transport = self._connect()
+            if self._transport is None:
+                raise DataError("no server yet")
+        path = f"/agents/{self._agent_id}/commands"
+        answer = self._transport.request("POST", path, body, timeout_s=float(body["wait_s"]) + SLACK_S).json()
+        self.backoff.succeeded()
+        return answer
+
+    def _away(self, error: FarwatchError) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+        now_us = self._clock.mono_us()
+        if isinstance(error, DeniedError):
+            self.backoff.failed(now_us, error, at_most_s=DENIED_S)
+        else:
+            self.backoff.failed(now_us, error)
+
+
+def _takes_commands(shipment: Shipment) -> bool:
+    """Whether a journal's process lives and could be asked for something."""
+    return shipment.registered and not shipment.ended and shipment.folder.role == "trainer"
