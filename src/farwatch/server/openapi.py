@@ -25,7 +25,7 @@ def document(endpoints: Sequence[Endpoint], version: str, *, probes: Sequence[En
         path = _PLACEHOLDER.sub(r"{\1}", endpoint.path)
         paths.setdefault(path, {})[endpoint.method.lower()] = _operation(endpoint, components)
     for probe in probes:
-        paths[probe.path]["servers"] = [{"url": "../.."}]
+        paths[probe.path][probe.method.lower()]["servers"] = [{"url": "../.."}]
     problem = {"description": "A problem.", "content": {JSON: {"schema": schema(Problem, components)}}}
     for component in components.values():
         del component["x-from"]

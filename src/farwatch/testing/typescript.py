@@ -38,7 +38,7 @@ def types(document: dict[str, Any]) -> str:
         routes = [
             _route(path, operations[method])
             for path, operations in document["paths"].items()
-            if method in operations and "servers" not in operations
+            if method in operations and "servers" not in operations[method]
         ]
         doc = f"/** {method.upper()}, by path below the API. `ask` stands in the path and behind its question mark. */"
         parts.append("\n".join([doc, f"export interface {name} {{", *routes, "}"]) + "\n")
