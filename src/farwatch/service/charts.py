@@ -23,6 +23,7 @@ BUCKETS_MAX = 10_000
 EXACT_POINTS = 200_000  # up to here everything is computed from points
 SERIES_POINTS_MAX = 20_000_000  # 480 MB
 RANKS = ("0", "mean", "all", "slowest")
+TOGETHER_US = 2_000_000  # ranks that were heard so close to each other are on the way to the same step
 SMALLEST_PIECE = 8  # buckets that even a short attempt gets
 
 
@@ -209,7 +210,7 @@ class Charts:
             chosen = [min(ranks, key=lambda one: (latest[one].last_step, -latest[one].last_time_us))]
         elif wanted.ranks == "mean" and len(ranks) > 1:
             spans = [span for one in ranks for span in known.spans(run, name, one, attempt) if not span.pale]
-            return [Line(run, name, rank, spans, mean=True)]
+            return [Line(run, name, rank, spans, mean=True, until=_reached(spans))]
         else:
             chosen = [rank]
         lines = []
@@ -230,7 +231,7 @@ class Charts:
                 else _shares(line.spans, wanted.lo, wanted.hi, wanted.buckets)
             )
             for place, (span, buckets) in enumerate(zip(line.spans, shares, strict=True)):
-                lo, hi = _most(span.lo, wanted.lo), _least(span.hi, wanted.hi)
+                lo, hi = _most(span.lo, wanted.lo), _least(_least(span.hi, wanted.hi), line.until)
                 if lo is None or hi is None or lo <= hi:
                     asked.setdefault((lo, hi, buckets), []).append((line, place))
         for (lo, hi, buckets), places in asked.items():
@@ -413,6 +414,22 @@ class Charts:
             raise UsageError('ask for {"lines": […]} or {"project", "name", "where"}')
         page = self._runs.list(project=project, where=where or None, columns=[], limit=100_000)
         return [(row["id"], name, 0, "latest") for row in page["runs"]]
+
+
+def _reached(spans: Sequence[Span]) -> float | None:
+    """The step up to which all ranks have come: behind it, the mean of those that came first would jump as the others come.
+
+    A rank that has been silent for longer than the others holds back nobody.
+    """
+    latest: dict[int, SeriesInfo] = {}
+    for span in spans:
+        before = latest.get(span.key.rank)
+        if before is None or before.key.attempt < span.key.attempt:
+            latest[span.key.rank] = span.info
+    newest = max((info.last_time_us for info in latest.values()), default=0)
+    return min(
+        (info.step_max for info in latest.values() if newest - info.last_time_us <= TOGETHER_US), default=None
+    )
 
 
 def _concatenated(parts: list[NDArray[Any]], dtype: Any) -> NDArray[Any]:

@@ -32,7 +32,8 @@ class Span:
 class Line:
     """One line: which spans it is made of, and once computed, what is drawn.
 
-    `mean`: over ranks. `pale`: history that a later attempt took over. `unplaced`: points for which the metric on the x axis has no value.
+    `mean`: over ranks, up to the step `until` which all of them have reached.
+    `pale`: history that a later attempt took over. `unplaced`: points for which the metric on the x axis has no value.
     """
 
     run: str
@@ -41,6 +42,7 @@ class Line:
     spans: list[Span]
     pale: bool = False
     mean: bool = False
+    until: float | None = None
     approximate: bool = False
     unplaced: int = 0
     parts: list[Buckets | None] = field(default_factory=list)

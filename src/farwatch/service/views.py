@@ -150,8 +150,13 @@ class RunViews:
         first = self.activity.overlay(run).first_metric
         return main_metric(names, self.meta.detail(run.no).definitions, first, self._pinned.get(run.project))
 
-    def detail(self, run_id: str) -> dict[str, Any]:
-        """Everything about a run but its points. Reads the database."""
+    def costs(self, run_id: str) -> dict[str, Any]:
+        """What is on its way and what logging has cost: what changes beside the row while a run goes on."""
+        whole = self.detail(run_id, summary=False)
+        return {key: whole[key] for key in ("lag", "meter")}
+
+    def detail(self, run_id: str, summary: bool = True) -> dict[str, Any]:
+        """Everything about a run but its points; without `summary`, that is empty. Reads the database."""
         run = self._find(run_id)
         detail = self.meta.detail(run.no)
         with self.meta.read() as reads:
@@ -175,7 +180,8 @@ class RunViews:
             )  # fmt: skip
         return {
             **self.describe(run),
-            "config": detail.config, "summary": self.summary(run), "attempts": shown, "ranks": [ranks[rank] for rank in sorted(ranks)],
+            "config": detail.config, "summary": self.summary(run) if summary else {}, "attempts": shown,
+            "ranks": [ranks[rank] for rank in sorted(ranks)],
             "definitions": detail.definitions, "capture": detail.capture, "meter": _add_meters(row.meter for row in writers),
             "gaps": gaps, "steer": steerable(detail.steer), "traceback": detail.traceback, "argv": detail.argv,
             "python": detail.python, "url": self.url(run),

@@ -611,6 +611,12 @@ export interface RunChange {
   archived?: boolean;
 }
 
+/** What changes beside the row while a run goes on. */
+export interface RunCosts {
+  lag: Lag;
+  meter: Meter;
+}
+
 /** Everything about a run but its points. */
 export interface RunDetail {
   id: string;
@@ -949,8 +955,9 @@ export interface Get {
   'problems': { ask: Record<string, never>; answer: ProblemList };
   'projects': { ask: Record<string, never>; answer: ProjectList };
   'runs': { ask: { project?: string | null; where?: string | null; q?: string | null; sort?: string | null; columns?: string | null; limit?: number | null; cursor?: string | null; archived?: boolean | null; exact?: boolean | null }; answer: RunList };
-  'runs/{ref}': { ask: { ref: string }; answer: RunDetail };
+  'runs/{ref}': { ask: { ref: string; brief?: boolean | null }; answer: RunDetail };
   'runs/{ref}/console': { ask: { ref: string; from?: number | null; limit?: number | null; tail?: boolean | null; rank?: number | null; q?: string | null }; answer: ConsolePage };
+  'runs/{ref}/costs': { ask: { ref: string }; answer: RunCosts };
   'runs/{ref}/figures/{sha256}': { ask: { ref: string; sha256: string; sign?: string | null }; answer: Blob };
   'runs/{ref}/files': { ask: { ref: string }; answer: FileList };
   'runs/{ref}/files/{path}': { ask: { ref: string; path: string }; answer: Blob };

@@ -1,5 +1,7 @@
 import type { ChartSpec, Role } from '../model/grouping';
+import { barLabel } from '../model/bars';
 import { lowerBound, nearest } from '../model/lines';
+import { meanOf } from '../model/means';
 import { toNumber } from '../model/numbers';
 import type { ChartPage } from '../state/charts.svelte';
 import { t } from '../state/prefs.svelte';
@@ -31,25 +33,54 @@ export function partsOf(page: ChartPage, spec: ChartSpec): Part[] {
 
 /** The lines of a chart as they are drawn now. With `alone`, all other entries of the legend step back. */
 export function composeLines(page: ChartPage, spec: ChartSpec, parts: readonly Part[], colours: readonly string[], alone: string | null, pointed: string | null): DrawnLine[] {
+  const every = linesOf(page, spec, parts, colours, alone, pointed);
+  const drawn = page.view.means === 'each' || !page.grouped ? every : withMeans(page, every, alone, pointed);
+  if (!page.view.bars.includes(spec.key)) return drawn;
+  const unit = page.units.get(spec.metrics[0]!.name) ?? null;
+  const shown = drawn.filter((line) => !line.line.meta.pale);
+  return shown.map((line, place) => ({ ...line, bars: { place, of: shown.length, label: (value) => barLabel(value, page.view.digits, unit) } }));
+}
+
+/** The runs of each group as one line: their mean, in the colour of the first. A run that is alone in its group stays as it is. */
+function withMeans(page: ChartPage, every: readonly DrawnLine[], alone: string | null, pointed: string | null): DrawnLine[] {
+  const groups = new Map(page.runs.map((run) => [run.id, run.group ?? null]));
+  const members = new Map<string, DrawnLine[]>();
+  for (const drawn of every) {
+    const group = groups.get(drawn.run);
+    if (drawn.line.meta.pale && group) continue;
+    const key = group ? `group ${group} ${drawn.name}` : `${members.size}`;
+    members.set(key, [...(members.get(key) ?? []), drawn]);
+  }
+  return [...members.values()].flatMap((lines): DrawnLine[] => {
+    const group = groups.get(lines[0]!.run);
+    if (lines.length < 2 || !group || page.view.means === 'each') return lines;
+    const entry = `group ${group}`;
+    const faint = (alone !== null && alone !== entry) || (alone === null && pointed !== null && !lines.some((line) => line.run === pointed));
+    return [{ ...lines[0]!, line: meanOf(lines.map((drawn) => drawn.line), page.view.means), entry, faint, label: t('charts.groupOf', { name: group, n: lines.length }) }];
+  });
+}
+
+function linesOf(page: ChartPage, spec: ChartSpec, parts: readonly Part[], colours: readonly string[], alone: string | null, pointed: string | null): DrawnLine[] {
   const several = page.runs.length > 1;
   const systemic = spec.metrics.length > 1 && spec.metrics.every((metric) => metric.role === 'train');
   return parts.flatMap((part) => {
     const run = page.runs.find((candidate) => candidate.id === part.run);
     if (!run) return [];
     const place = spec.metrics.findIndex((metric) => metric.name === part.name);
-    const apart = page.view.ranks === 'all' && !several;
+    const apart = page.ranks === 'all' && !several;
     const own = systemic && !several ? place % colours.length : run.colour;
     const entry = several ? run.id : part.name;
     return page.feed.lines(part.run, part.name, part.rank).map((line): DrawnLine => {
       // each process a line of its own: its colour is its rank, and its training and validation are one entry
       const ranked = apart && !systemic;
-      const mine = ranked ? `rank ${line.meta.rank}` : entry;
+      const further = apart && systemic ? line.meta.rank : 0; // several devices or processes of a rank that is not the first
+      const mine = ranked ? `rank ${line.meta.rank}` : further ? `${entry} rank ${further}` : entry;
       const faint = (alone !== null && alone !== mine) || (alone === null && pointed !== null && several && pointed !== run.id);
       return {
         line, faint, entry: mine,
-        colour: colours[(ranked ? run.colour + line.meta.rank : own) % colours.length]!,
+        colour: colours[(ranked ? run.colour + line.meta.rank : own + further * spec.metrics.length) % colours.length]!,
         dash: spec.metrics.length > 1 ? DASH[part.role] : 'solid',
-        label: ranked ? t('charts.rank', { n: line.meta.rank }) : several ? run.name : labelOf(spec, part),
+        label: ranked ? t('charts.rank', { n: line.meta.rank }) : several ? run.name : labelOf(spec, part) + (further ? ` · ${t('charts.rank', { n: further })}` : ''),
         run: part.run,
         name: part.name,
       };

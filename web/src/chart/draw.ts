@@ -1,3 +1,4 @@
+import { barWidth } from '../model/bars';
 import { lowerBound, smooth, type Line } from '../model/lines';
 
 /** What drawing needs of a canvas; an SVG document offers the same, so both pictures come from one hand. */
@@ -48,7 +49,12 @@ export interface DrawnLine {
   name: string;
   /** Which entry of the legend it belongs to. */
   entry: string;
+  /** Drawn as bars: this line's place among those that stand side by side, and the labels of its values. */
+  bars?: { place: number; of: number; label: (value: number) => string } | null;
 }
+
+/** Writes words centred above a place; sizes in pixels of the page. */
+export type Writer = (x: number, y: number, words: string, size: number) => void;
 
 const DASHES = { solid: [], dashed: [4, 3], dotted: [1, 3] } as const;
 const BAND = 0.14;
@@ -69,19 +75,54 @@ export function yPosition(frame: Frame): (y: number) => number {
 }
 
 /** Draw every line: bands below, pale remains, raw behind smoothed, and a mark at the axis for what is not a number. */
-export function drawLines(pen: Pen, frame: Frame, lines: readonly DrawnLine[], strength: number, badColour: string): void {
+export function drawLines(pen: Pen, frame: Frame, lines: readonly DrawnLine[], strength: number, badColour: string, write: Writer): void {
   pen.save();
   pen.beginPath();
   pen.rect(frame.left, frame.top - 2 * frame.ratio, frame.width, frame.height + 3 * frame.ratio);
   pen.clip();
   pen.lineJoin = 'round';
   pen.lineCap = 'round';
-  const seen = lines.map((drawn) => ({ ...drawn, from: visible(drawn.line, frame) }));
+  bars(pen, frame, lines.filter((drawn) => drawn.bars && !drawn.line.meta.pale), write);
+  const seen = lines.filter((drawn) => !drawn.bars).map((drawn) => ({ ...drawn, from: visible(drawn.line, frame) }));
   for (const drawn of seen) if (!drawn.line.meta.pale) band(pen, frame, drawn.line, drawn.from, drawn.colour, drawn.faint ? 0.04 : BAND);
   // faint ones first, so that what has the attention lies on top
   for (const drawn of [...seen].sort((a, b) => Number(b.faint) - Number(a.faint))) curve(pen, frame, drawn, drawn.from, strength);
-  for (const drawn of seen) if (!drawn.line.meta.pale) marks(pen, frame, drawn.line, badColour);
+  for (const drawn of lines) if (!drawn.line.meta.pale) marks(pen, frame, drawn.line, badColour);
   pen.restore();
+}
+
+const LABEL = 10;
+const LETTER = 5.8; // of a label of that size, wide
+
+/** A bar for every place, from zero to its value, lines side by side; labels where there is room for all of them. */
+function bars(pen: Pen, frame: Frame, lines: readonly DrawnLine[], write: Writer): void {
+  if (!lines.length) return;
+  const px = xPosition(frame);
+  const py = yPosition(frame);
+  const width = (barWidth(lines.map((drawn) => drawn.line)) * frame.width) / (frame.xMax - frame.xMin);
+  const foot = Math.min(frame.top + frame.height, frame.log ? Infinity : py(0));
+  const labels: [number, number, string][] = [];
+  let longest = 0;
+  for (const { line, colour, faint, bars } of lines) {
+    if (!bars) continue;
+    const own = (width * 0.8) / bars.of;
+    pen.globalAlpha = faint ? 0.2 : 1;
+    pen.fillStyle = colour;
+    for (let k = 0; k < line.x.length; k++) {
+      const top = py(line.y[k]!);
+      const left = px(line.x[k]!) - width * 0.4 + own * bars.place;
+      if (!Number.isFinite(top) || left + own < frame.left || left > frame.left + frame.width) continue;
+      pen.beginPath();
+      pen.rect(left, Math.min(top, foot), Math.max(own, frame.ratio), Math.max(Math.abs(foot - top), frame.ratio));
+      pen.fill();
+      const words = bars.label(line.y[k]!);
+      longest = Math.max(longest, words.length);
+      labels.push([left + own / 2, Math.min(top, foot) - 3 * frame.ratio, words]);
+    }
+  }
+  pen.globalAlpha = 1;
+  const room = (width * 0.96) / (lines[0]!.bars?.of ?? 1);
+  if (longest * LETTER * frame.ratio <= room) for (const [x, y, words] of labels) write(x, y, words, LABEL * frame.ratio);
 }
 
 function visible({ x }: Line, frame: Frame): [number, number] {

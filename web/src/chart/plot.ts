@@ -1,10 +1,11 @@
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import { axisWords } from '../model/units';
+import { barWidth } from '../model/bars';
 import { based, padded, xExtent, yExtent } from '../model/lines';
-import { logTicks, niceTicks, xLabel, xTicks } from '../model/ticks';
+import { logTicks, niceTicks, xLabels, xTicks } from '../model/ticks';
 import type { Inks } from '../state/prefs.svelte';
-import { drawLines, type DrawnLine, type Frame } from './draw';
+import { drawLines, type DrawnLine, type Frame, type Writer } from './draw';
 import { bindGestures } from './gestures';
 
 export interface PlotView {
@@ -57,13 +58,14 @@ export class Plot {
             size: 24,
             gap: 4,
             grid: { show: false },
-            splits: (u, _index, low, high) => xTicks(this.#view.x, low, high, Math.max(2, Math.round(u.bbox.width / uPlot.pxRatio / 60))),
-            values: (u, splits) =>
-              splits.map((split) => {
-                const word = xLabel(this.#view.x, split, this.#range[1] - this.#range[0]);
-                const room = ((this.#range[1] - split) / (this.#range[1] - this.#range[0])) * (u.bbox.width / uPlot.pxRatio) + 8;
+            splits: (u, _index, low, high) => xTicks(this.#view.x, low, high, this.#most(Math.max(2, Math.round(u.bbox.width / uPlot.pxRatio / 60)))),
+            values: (u, splits) => {
+              const span = this.#range[1] - this.#range[0];
+              return xLabels(this.#view.x, splits, span).map((word, k) => {
+                const room = ((this.#range[1] - splits[k]!) / span) * (u.bbox.width / uPlot.pxRatio) + 8;
                 return room < word.length * 3.2 ? '' : word; // half a number at the edge is worse than none
-              }),
+              });
+            },
           },
           {
             ...axis,
@@ -90,7 +92,7 @@ export class Plot {
           },
         },
         hooks: {
-          draw: [(u) => drawLines(u.ctx, this.#frame(uPlot.pxRatio), this.#lines, this.#view.smooth, this.#inks.bad)],
+          draw: [(u) => drawLines(u.ctx, this.#frame(uPlot.pxRatio), this.#lines, this.#view.smooth, this.#inks.bad, this.#writer(u.ctx))],
           setCursor: [
             (u) => {
               if (this.#quiet) return;
@@ -128,7 +130,7 @@ export class Plot {
     this.#lines = lines;
     this.#view = view;
     this.#inks = inks;
-    const extent = view.zoom ?? xExtent(lines.map((drawn) => drawn.line)) ?? EMPTY;
+    const extent = view.zoom ?? this.#whole() ?? EMPTY;
     this.#range = extent[0] < extent[1] ? [extent[0], extent[1]] : [extent[0] - 0.5, extent[1] + 0.5];
     this.#u.setData([this.#range, [null, null]], true);
   }
@@ -156,13 +158,42 @@ export class Plot {
   }
 
   /** The plot for another surface: its frame in page pixels, what is drawn and where the axes have words. */
-  picture(): { frame: Frame; lines: readonly DrawnLine[]; view: PlotView; inks: Inks; width: number; height: number; canvas: HTMLCanvasElement } {
-    return { frame: this.#frame(1), lines: this.#lines, view: this.#view, inks: this.#inks, width: this.#u.width, height: this.#u.height, canvas: this.#u.ctx.canvas };
+  picture(): { words: number; frame: Frame; lines: readonly DrawnLine[]; view: PlotView; inks: Inks; width: number; height: number; canvas: HTMLCanvasElement } {
+    return { words: this.#most(Math.max(2, Math.floor(this.#frame(1).width / 72))), frame: this.#frame(1), lines: this.#lines, view: this.#view, inks: this.#inks, width: this.#u.width, height: this.#u.height, canvas: this.#u.ctx.canvas };
+  }
+
+  /** All places of the lines; bars, which are wide, with all of their first and last. */
+  #whole(): [number, number] | null {
+    const extent = xExtent(this.#lines.map((drawn) => drawn.line));
+    const bars = this.#lines.filter((drawn) => drawn.bars).map((drawn) => drawn.line);
+    if (!extent || !bars.length) return extent;
+    const half = barWidth(bars) / 2;
+    return [extent[0] - half, extent[1] + half];
+  }
+
+  /** How many words an x axis may have: bars have one each at most. */
+  #most(count: number): number {
+    const bars = this.#lines.filter((drawn) => drawn.bars).map((drawn) => drawn.line);
+    return bars.length ? Math.min(count, Math.max(1, Math.floor((this.#range[1] - this.#range[0]) / barWidth(bars)))) : count;
+  }
+
+  #writer(pen: CanvasRenderingContext2D): Writer {
+    return (x, y, words, size) => {
+      pen.font = `${size}px ${this.#inks.sans}`;
+      pen.fillStyle = this.#inks.ink2;
+      pen.textAlign = 'center';
+      pen.textBaseline = 'alphabetic';
+      pen.fillText(words, x, y);
+    };
   }
 
   #yRange(): [number, number] {
-    const { log, base } = this.#view;
-    const extent = yExtent(this.#lines.map((drawn) => drawn.line), this.#range[0], this.#range[1], log);
+    const { log } = this.#view;
+    // a bar that does not begin at zero lies about how much more one is than the other
+    const bars = this.#lines.some((drawn) => drawn.bars);
+    const base = bars ? null : this.#view.base;
+    const seen = yExtent(this.#lines.map((drawn) => drawn.line), this.#range[0], this.#range[1], log);
+    const extent = seen && bars && !log ? ([Math.min(0, seen[0]), Math.max(0, seen[1]) * 1.06] as [number, number]) : seen;
     const [low, high] = !log && base ? based(extent ?? [base[0], base[1] ?? 1], base) : padded(extent ?? (log ? [1, 10] : EMPTY), log);
     // uPlot's own logarithmic scale insists on whole decades; a linear one over exponents does not
     return log ? [Math.log10(low), Math.log10(high)] : [low, high];

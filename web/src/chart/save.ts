@@ -2,7 +2,7 @@ import { postColumns } from '../api/client';
 import type { LineRef } from '../api/types';
 import { seriesCsv } from '../model/csv';
 import { axisWords } from '../model/units';
-import { logTicks, niceTicks, xLabel, xTicks } from '../model/ticks';
+import { logTicks, niceTicks, xLabels, xTicks } from '../model/ticks';
 import { drawLines, xPosition, yPosition } from './draw';
 import type { Plot } from './plot';
 import { SvgPen } from './svg';
@@ -21,7 +21,7 @@ export function saveAs(name: string, content: BlobPart | Blob, type = 'text/plai
 
 /** The chart as an SVG document, with title, axes and legend. */
 export function plotSvg(plot: Plot, title: string): string {
-  const { frame, lines, view, inks, width, height } = plot.picture();
+  const { words: most, frame, lines, view, inks, width, height } = plot.picture();
   const pen = new SvgPen();
   const moved = { ...frame, top: frame.top + HEAD };
   pen.text(12, 18, title, inks.ink, 13, 'start', 600);
@@ -52,9 +52,10 @@ export function plotSvg(plot: Plot, title: string): string {
     pen.stroke();
     pen.text(moved.left - 6, y(tick) + 4, words[k]!, inks.ink2, 11, 'end');
   });
-  for (const tick of xTicks(view.x, frame.xMin, frame.xMax, Math.max(2, Math.floor(frame.width / 72))))
-    pen.text(x(tick), moved.top + moved.height + 16, xLabel(view.x, tick, frame.xMax - frame.xMin), inks.ink2, 11, 'middle');
-  drawLines(pen, moved, lines, view.smooth, inks.bad);
+  const places = xTicks(view.x, frame.xMin, frame.xMax, most);
+  const labels = xLabels(view.x, places, frame.xMax - frame.xMin);
+  places.forEach((place, k) => pen.text(x(place), moved.top + moved.height + 16, labels[k]!, inks.ink2, 11, 'middle'));
+  drawLines(pen, moved, lines, view.smooth, inks.bad, (x, y, words, size) => pen.text(x, y, words, inks.ink2, size, 'middle'));
   return pen.document(width, height + HEAD, inks.paper, inks.sans);
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ChartLineMeta } from '../api/types';
-import { decodeLines, fromPoints, nearest, notIn, padded, smooth, withTail, yExtent, type Line } from './lines';
+import { common, decodeLines, fromPoints, nearest, notIn, padded, smooth, withTail, yExtent, type Line } from './lines';
 
 const meta = (over: Partial<ChartLineMeta> = {}): ChartLineMeta => ({
   run: 'a', name: 'loss', rank: 0, attempt: 1, pale: false, exact: true, approximate: false, start: 0, length: 0,
@@ -39,6 +39,15 @@ describe('decodeLines of large values', () => {
   });
 });
 
+describe('common', () => {
+  it('leaves out the steps that not all ranks have come to', () => {
+    const tail = [[0, 1], [1, 1], [0, 2], [0, 3], [1, 3], [0, 4]].map(([rank, step]) => ({ rank: rank!, step: step!, timeMs: 0, value: 1, from: 0, to: 1 }));
+
+    expect(common(tail, 2).map(({ rank, step }) => [rank, step])).toEqual([[0, 1], [1, 1], [0, 3], [1, 3]]);
+    expect(common(tail, 3)).toEqual([]);
+  });
+});
+
 describe('fromPoints', () => {
   it('draws several points at one step as their mean with a band', () => {
     const line = points([1, 2, 2, 3], [1, 2, 6, NaN]);
@@ -74,7 +83,7 @@ describe('withTail', () => {
 });
 
 describe('notIn', () => {
-  const point = (step: number, from: number, to: number) => ({ step, timeMs: 0, value: 1, from, to });
+  const point = (step: number, from: number, to: number) => ({ rank: 0, step, timeMs: 0, value: 1, from, to });
 
   it('keeps what came after the answer, and of a batch across it the newer steps', () => {
     const tail = [point(1, 5, 8), point(2, 8, 12), point(3, 8, 12), point(4, 12, 14)];

@@ -15,6 +15,7 @@ export interface Line {
 
 /** One point that came live; `from` and `to` are the commit numbers of the question and the answer that brought it. */
 export interface LivePoint {
+  rank: number;
   step: number;
   timeMs: number;
   value: number;
@@ -26,6 +27,13 @@ export interface LivePoint {
 export function notIn(tail: readonly LivePoint[], seq: number, lastStep: number | null): LivePoint[] {
   // a batch that straddles the answer is partly in it; steps tell which part
   return tail.filter(({ step, from, to }) => to > seq && (from >= seq || lastStep === null || Number.isNaN(step) || step > lastStep));
+}
+
+/** Of the live points of several ranks those at steps that all have come to: a mean over those that came first would jump. */
+export function common(tail: readonly LivePoint[], ranks: number): LivePoint[] {
+  const seen = new Map<number, Set<number>>();
+  for (const { step, rank } of tail) seen.set(step, (seen.get(step) ?? new Set<number>()).add(rank));
+  return tail.filter(({ step }) => seen.get(step)!.size >= ranks);
 }
 
 export const lineKey = (run: string, name: string, rank = 0): string => `${run}\n${name}\n${rank}`;

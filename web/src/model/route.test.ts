@@ -20,14 +20,14 @@ describe('routes', () => {
 
 describe('views', () => {
   it('come back from their address', () => {
-    const view = { ...PLAIN_VIEW, x: 'epoch', smooth: 0.6, log: true, zoom: [1.5, 1e9] as [number, number], filter: 'gr.*', full: 'train/loss', validation: 'val' as const, ranks: 'slowest' as const };
+    const view = { ...PLAIN_VIEW, x: 'epoch', smooth: 0.6, log: true, zoom: [1.5, 1e9] as [number, number], filter: 'gr.*', full: 'train/loss', validation: 'val' as const, ranks: 'slowest' as const, means: 'std' as const, bars: ['epoch/duration_s', 'a, b%'], digits: 2 };
     const search = new URLSearchParams(Object.entries(writeView(view)).filter((entry): entry is [string, string] => entry[1] !== null));
 
     expect(readView(search)).toEqual(view);
   });
 
   it('ignore nonsense', () => {
-    expect(readView(new URLSearchParams('zoom=5~1&smooth=7&val=x&ranks=3'))).toEqual(PLAIN_VIEW);
+    expect(readView(new URLSearchParams('zoom=5~1&smooth=7&val=x&ranks=3&means=x&bars=,&digits=0.5'))).toEqual(PLAIN_VIEW);
     expect(Object.values(writeView(PLAIN_VIEW)).every((value) => value === null)).toBe(true);
   });
 });

@@ -35,6 +35,12 @@ export const runPath = (run: string, tab: Tab = 'charts'): string =>
 export const RANKS = ['0', 'mean', 'all', 'slowest'] as const;
 export type Ranks = (typeof RANKS)[number];
 
+/** How runs of one group are drawn: each, or as their mean with the least and greatest or the standard deviation. */
+export const MEANS = ['each', 'minmax', 'std'] as const;
+export type Means = (typeof MEANS)[number];
+
+export const DIGITS = [1, 2, 3, 4, 5, 6] as const;
+
 /** How charts are looked at; everything here stands in the address. */
 export interface ChartView {
   x: string;
@@ -46,9 +52,13 @@ export interface ChartView {
   full: string | null;
   validation: 'both' | 'train' | 'val';
   ranks: Ranks;
+  means: Means;
+  /** Charts (by key) that are drawn as bars, and to how many digits their labels are rounded. */
+  bars: string[];
+  digits: number;
 }
 
-export const PLAIN_VIEW: ChartView = { x: 'step', smooth: 0, log: false, zoom: null, filter: '', full: null, validation: 'both', ranks: '0' };
+export const PLAIN_VIEW: ChartView = { x: 'step', smooth: 0, log: false, zoom: null, filter: '', full: null, validation: 'both', ranks: '0', means: 'each', bars: [], digits: 3 };
 
 export function readView(search: URLSearchParams): ChartView {
   const [low, high] = (search.get('zoom') ?? '').split('~').map(Number);
@@ -63,6 +73,9 @@ export function readView(search: URLSearchParams): ChartView {
     full: search.get('full'),
     validation: validation === 'train' || validation === 'val' ? validation : 'both',
     ranks: RANKS.find((ranks) => ranks === search.get('ranks')) ?? '0',
+    means: MEANS.find((means) => means === search.get('means')) ?? 'each',
+    bars: (search.get('bars') ?? '').split(',').filter(Boolean).map(decode),
+    digits: DIGITS.find((digits) => String(digits) === search.get('digits')) ?? PLAIN_VIEW.digits,
   };
 }
 
@@ -77,6 +90,9 @@ export function writeView(view: ChartView): Record<string, string | null> {
     full: view.full,
     val: view.validation === 'both' ? null : view.validation,
     ranks: view.ranks === '0' ? null : view.ranks,
+    means: view.means === 'each' ? null : view.means,
+    bars: view.bars.map((key) => encodeURIComponent(key).replaceAll('%2F', '/')).join(',') || null,
+    digits: view.digits === PLAIN_VIEW.digits ? null : String(view.digits),
   };
 }
 

@@ -1,4 +1,5 @@
-import { formatNumber, formatShort } from './numbers';
+import { formatNumber } from './numbers';
+import { axisWords, tellApart } from './units';
 
 /** Round places between two numbers, about `count` of them. */
 export function niceTicks(low: number, high: number, count: number): number[] {
@@ -49,21 +50,27 @@ export function timeTicks(low: number, high: number, count: number): number[] {
 
 const two = (value: number): string => String(value).padStart(2, '0');
 
-/** A time for an axis: only what tells it from its neighbours. */
-export function timeLabel(ms: number, span: number): string {
+/** A time for an axis: only what tells it from its neighbours. `finer`: 1 with seconds in any case, 2 with milliseconds. */
+export function timeLabel(ms: number, span: number, finer = 0): string {
   const date = new Date(ms);
   const clock = `${two(date.getHours())}:${two(date.getMinutes())}`;
-  if (span < 2 * 60 * SECOND) return `${clock}:${two(date.getSeconds())}`;
+  if (finer > 1) return `${clock}:${two(date.getSeconds())}.${String(date.getMilliseconds()).padStart(3, '0')}`;
+  if (span < 2 * 60 * SECOND || finer) return `${clock}:${two(date.getSeconds())}`;
   if (span < 36 * 3_600 * SECOND) return clock;
   const day = `${date.getMonth() + 1}-${two(date.getDate())}`;
   return date.getHours() || date.getMinutes() ? `${day} ${clock}` : day;
 }
 
+function relativeUnit(span: number): [number, string] {
+  if (span < 180) return [1, 's'];
+  if (span < 3 * 3_600) return [60, 'm'];
+  return span < 72 * 3_600 ? [3_600, 'h'] : [86_400, 'd'];
+}
+
 /** Seconds since the start, for an axis. */
-export function relativeLabel(seconds: number, span: number): string {
-  if (span < 180) return `${formatNumber(seconds, 3)}s`;
-  if (span < 3 * 3_600) return `${formatNumber(seconds / 60, 3)}m`;
-  return span < 72 * 3_600 ? `${formatNumber(seconds / 3_600, 3)}h` : `${formatNumber(seconds / 86_400, 3)}d`;
+export function relativeLabel(seconds: number, span: number, digits = 3): string {
+  const [scale, unit] = relativeUnit(span);
+  return `${formatNumber(seconds / scale, digits)}${unit}`;
 }
 
 const RELATIVE_STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800];
@@ -83,9 +90,14 @@ export function xTicks(axis: string, low: number, high: number, count: number): 
   return axis === 'relative' ? relativeTicks(low, high, count) : niceTicks(low, high, count);
 }
 
-export function xLabel(axis: string, value: number, span: number): string {
-  if (axis === 'time') return timeLabel(value, span);
-  return axis === 'relative' ? relativeLabel(value, span) : formatShort(value);
+/** Words of the places on an x axis: as short as they can be while no two are the same. */
+export function xLabels(axis: string, places: readonly number[], span: number): string[] {
+  if (axis !== 'time' && axis !== 'relative') return axisWords(places, null);
+  for (let finer = 0; ; finer++) {
+    if (axis === 'relative' && finer < 6 && !tellApart(places.map((place) => place / relativeUnit(span)[0]), 3 + finer)) continue;
+    const words = places.map((place) => (axis === 'time' ? timeLabel(place, span, finer) : relativeLabel(place, span, 3 + finer)));
+    if (new Set(words).size === words.length || finer === 6) return words;
+  }
 }
 
 /** An x under the cursor, in full. */

@@ -28,9 +28,16 @@ export function formatIn(value: number, unit: string | null, form: 'plain' | 'sh
   return form === 'short' ? formatShort(value) : form === 'exact' ? formatExact(value) : formatNumber(value);
 }
 
-/** Words of an axis: as short as they can be while they differ. */
+/** Whether places of an axis, rounded to so many digits, still stand where they are said to stand. */
+export function tellApart(places: readonly number[], digits: number): boolean {
+  const least = Math.min(...places.slice(1).map((place, k) => Math.abs(place - places[k]!)));
+  return places.every((place) => Math.abs(Number(place.toPrecision(digits)) - place) <= least * 0.02);
+}
+
+/** Words of an axis: as short as they can be while they differ and are true. */
 export function axisWords(places: readonly number[], unit: string | null): string[] {
   for (let digits = 3; digits < 9; digits++) {
+    if (!tellApart(places, digits)) continue;
     const words = places.map((place) => (scaled(unit) ? (place < 0 ? '\u2212' : '') + formatBytes(Math.abs(place), digits) + (unit === 'B/s' ? '/s' : '') : formatShort(place, digits)));
     if (new Set(words).size === words.length) return words;
   }

@@ -1,4 +1,4 @@
-import { readView, writeView, type ChartView } from '../model/route';
+import { readView, writeView, type ChartView, type Ranks } from '../model/route';
 import type { ChartSpec } from '../model/grouping';
 import { Feed } from './feed';
 import { router } from './router.svelte';
@@ -12,6 +12,7 @@ export interface ShownRun {
   startedMs: number | null;
   /** How many processes it has; more than one can be looked at together. */
   processes?: number;
+  group?: string | null;
 }
 
 const DASHED_UP_TO = 5; // above, training and validation of every run in one chart are a thicket
@@ -25,22 +26,29 @@ export class ChartPage {
   /** The chart that keys act on. */
   current = $state<string | null>(null);
   readonly distributed = $derived(this.runs.some((run) => (run.processes ?? 1) > 1));
+  /** Whether several of the runs belong to one group, so that there is a mean to be shown. */
+  readonly grouped = $derived(new Set(this.runs.flatMap((run) => run.group || [])).size < this.runs.filter((run) => run.group).length);
   readonly crowded = $derived(this.runs.length > DASHED_UP_TO);
   readonly validation = $derived(this.crowded && this.view.validation === 'both' ? 'train' : this.view.validation);
   readonly feed: Feed;
   #stack: ([number, number] | null)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #axis: string | undefined;
+  #own: { x?: string; ranks?: Ranks };
 
-  /** `axis`: an x axis of its own that does not stand in the address, as for system metrics. */
-  constructor(owner: string, axis?: string) {
-    this.#axis = axis;
+  /** `own`: an x axis and a choice of processes that do not stand in the address, as for system metrics. */
+  constructor(owner: string, own: { x?: string; ranks?: Ranks } = {}) {
+    this.#own = own;
+    if (own.x) this.view.zoom = null; // what the address says is a range of another axis
     this.feed = new Feed(owner, (id) => this.runs.find((run) => run.id === id)?.startedMs ?? null);
-    this.feed.setView({ x: this.x, zoom: this.view.zoom, ranks: this.view.ranks });
+    this.feed.setView({ x: this.x, zoom: this.view.zoom, ranks: this.ranks });
   }
 
   get x(): string {
-    return this.#axis ?? this.view.x;
+    return this.#own.x ?? this.view.x;
+  }
+
+  get ranks(): Ranks {
+    return this.#own.ranks ?? this.view.ranks;
   }
 
   close(): void {
@@ -54,10 +62,16 @@ export class ChartPage {
       this.#stack = [];
     }
     Object.assign(this.view, parts);
-    this.feed.setView({ x: this.x, zoom: this.view.zoom, ranks: this.view.ranks });
+    this.feed.setView({ x: this.x, zoom: this.view.zoom, ranks: this.ranks });
     clearTimeout(this.#timer);
     // a drag changes the view at every frame, and browsers count how often an address is written
-    this.#timer = setTimeout(() => router.set(writeView(this.view)), 150);
+    this.#timer = setTimeout(() => router.set(this.#written()), 150);
+  }
+
+  #written(): Record<string, string | null> {
+    const written = writeView(this.view);
+    if (this.#own.x) delete written.zoom;
+    return written;
   }
 
   /** Zoom in, remembering where from; null goes one back. */

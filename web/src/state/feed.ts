@@ -1,7 +1,7 @@
 import { postColumns } from '../api/client';
 import { backoffMs, seqOf, type LiveEvent } from '../api/live';
 import type { ChartRequest, LineRef } from '../api/types';
-import { decodeLines, lineKey, liveX, notIn, withTail, type Line, type LivePoint } from '../model/lines';
+import { common, decodeLines, lineKey, liveX, notIn, withTail, type Line, type LivePoint } from '../model/lines';
 import { toNumber } from '../model/numbers';
 import type { Ranks } from '../model/route';
 import { live } from './live.svelte';
@@ -9,7 +9,7 @@ import { live } from './live.svelte';
 export interface FeedView {
   x: string;
   zoom: readonly [number, number] | null;
-  /** Other than rank 0, lines are the server's to make: live points only tell that it is time to ask again. */
+  /** Which processes: rank 0, each, their mean, or the one that is behind. */
   ranks: Ranks;
 }
 
@@ -33,6 +33,7 @@ interface Slot {
 
 const PER_REQUEST = 20; // above, means come with 8 bits
 const FOLD = 500; // live points kept beside a line before the server is asked for the whole again
+const MEAN_MS = 10_000; // a rank that logs no more would hold back the live mean of the others for so long
 const KEPT = 400; // slots without a chart that stay for scrolling back
 
 /**
@@ -96,17 +97,24 @@ export class Feed {
   lines(run: string, name: string, rank = 0): Line[] {
     const slot = this.#slots.get(lineKey(run, name, rank));
     if (!slot?.lines.length) return [];
-    const [first, ...pale] = slot.lines as [Line, ...Line[]];
+    return slot.lines.map((line) => (line.meta.pale ? line : this.#moved(slot, line)));
+  }
+
+  /** A line with the live points that are its own behind it. */
+  #moved(slot: Slot, line: Line): Line {
     const { x, zoom } = this.#view;
+    const together = line.meta.ranks ?? 1;
+    if (together > 1 && x !== 'step') return line; // ranks that are at one step are there at different times
+    const own = together > 1 ? common(slot.tail, together) : slot.tail.filter((point) => point.rank === line.meta.rank);
     const tailX: number[] = [];
     const tailY: number[] = [];
-    for (const point of slot.tail) {
-      const place = liveX(x, point.step, point.timeMs, this.#started(run));
+    for (const point of own) {
+      const place = liveX(x, point.step, point.timeMs, this.#started(slot.ref.run));
       if (place === null || !Number.isFinite(place) || (zoom && place > zoom[1])) continue;
       tailX.push(place);
       tailY.push(point.value);
     }
-    return [withTail(first, tailX, tailY), ...pale];
+    return withTail(line, tailX, tailY);
   }
 
   /** Whether these series have been answered for the present view. */
@@ -171,12 +179,13 @@ export class Feed {
         const mine = lines.filter(({ meta }) => meta.run === slot.ref.run && meta.name === slot.ref.name && (ranks !== '0' || meta.rank === (slot.ref.rank ?? 0)));
         slot.lines = [...mine.filter(({ meta }) => !meta.pale), ...mine.filter(({ meta }) => meta.pale)];
         slot.seq = columns.meta.seq;
-        slot.tail = ranks === '0' ? notIn(slot.tail, slot.seq, slot.lines[0]?.meta.last_step ?? null) : [];
+        slot.tail = slot.tail.filter((point) => point.step > cut(slot, x) || notIn([point], slot.seq, lastStep(slot, point.rank)).length);
         slot.asked = wanted;
         slot.error = null;
         slot.failures = 0;
         slot.retryMs = 0;
         slot.pending = '';
+        this.#refetch.set(lineKey(slot.ref.run, slot.ref.name, slot.ref.rank), Date.now());
         if (slot.since !== null && slot.since > slot.seq) this.#again(slot, 500);
       }
     } catch (error) {
@@ -210,17 +219,17 @@ export class Feed {
       const together = this.#view.ranks !== '0';
       const slot = this.#slots.get(lineKey(points.run, points.name, together ? 0 : points.rank));
       if (!slot?.users.size || to <= slot.seq) continue;
-      if (together) {
-        if (slot.seq >= 0) this.#again(slot, 1500);
-        continue;
-      }
-      const fresh = points.values.map((value, k): LivePoint => ({ step: toNumber(points.steps[k]), timeMs: points.times_ms[k]!, value: toNumber(value), from, to }));
-      slot.tail.push(...(slot.seq < 0 ? fresh : notIn(fresh, slot.seq, slot.lines[0]?.meta.last_step ?? null)));
+      const fresh = points.values.map((value, k): LivePoint => ({ rank: points.rank, step: toNumber(points.steps[k]), timeMs: points.times_ms[k]!, value: toNumber(value), from, to }));
+      slot.tail.push(...(slot.seq < 0 ? fresh : notIn(fresh, slot.seq, lastStep(slot, points.rank))));
       if (slot.seq < 0) continue; // the first answer is on its way
       const onAxis = this.#view.x === 'step' || this.#view.x === 'time' || this.#view.x === 'relative';
-      if (!slot.lines.length || slot.lines[0]!.meta.attempt < points.attempt) this.#again(slot, 200);
+      const line = lineOf(slot, points.rank);
+      const { ranks } = this.#view;
+      if ((!line && ranks !== 'slowest') || (line && line.meta.attempt < points.attempt)) this.#again(slot, 200);
       else if (points.more || !onAxis) this.#again(slot, 1000);
-      else if (slot.tail.length > FOLD) this.#again(slot, 3000);
+      else if (ranks === 'slowest') this.#again(slot, 3000); // only the server knows whether another is behind by now
+      else if (slot.tail.length > FOLD * slot.lines.length * (line?.meta.ranks ?? 1)) this.#again(slot, 3000);
+      else if (ranks === 'mean' && (line?.meta.ranks ?? 1) > 1) this.#again(slot, this.#view.x === 'step' ? MEAN_MS : 1500);
       slot.users.forEach((user) => notify.add(user));
     }
     for (const user of notify) user();
@@ -251,6 +260,23 @@ export class Feed {
       if (!slot.users.size) this.#slots.delete(key);
     }
   }
+}
+
+/** The line to which live points of a rank belong: its own, or the mean of all. */
+function lineOf(slot: Slot, rank: number): Line | undefined {
+  return slot.lines.find(({ meta }) => !meta.pale && (meta.rank === rank || (meta.ranks ?? 1) > 1));
+}
+
+/** Where a mean of ranks ends: what lies behind, the server has left for when all ranks have come to it. */
+function cut(slot: Slot, axis: string): number {
+  const line = slot.lines[0];
+  return axis === 'step' && line && (line.meta.ranks ?? 1) > 1 ? (line.x[line.x.length - 1] ?? -Infinity) : Infinity;
+}
+
+/** The last step of a rank that the answer of the server holds; null where it does not say. */
+function lastStep(slot: Slot, rank: number): number | null {
+  const line = lineOf(slot, rank);
+  return line && (line.meta.ranks ?? 1) === 1 ? line.meta.last_step : null;
 }
 
 function signature({ x, zoom, ranks }: FeedView, buckets: number): string {

@@ -46,7 +46,7 @@ export class ProjectPage {
   readonly selected = $derived(this.#selected());
   readonly shown: ShownRun[] = $derived.by(() => {
     const colours = assignColours(this.selected);
-    return this.selected.map((run) => ({ id: run.id, name: run.name, short: run.short, colour: colours.get(run.id)!, startedMs: run.started_ms ?? run.created_ms, processes: run.world_size }));
+    return this.selected.map((run) => ({ id: run.id, name: run.name, short: run.short, colour: colours.get(run.id)!, startedMs: run.started_ms ?? run.created_ms, processes: run.world_size, group: run.group }));
   });
   readonly main = $derived(this.runs.find((run) => run.main_metric)?.main_metric ?? null);
   #known = new Map<string, RunMetrics>();

@@ -10,6 +10,7 @@ import { live } from './live.svelte';
 import { RunMetrics } from './metrics.svelte';
 
 const RATE_MS = 15_000;
+const COST_MS = 3000; // how often the numbers are asked for that a changed row does not bring
 const BUILT_IN = new Set(['step', 'time', 'relative']);
 
 /** A number for the head of a run page. */
@@ -51,6 +52,8 @@ export class RunPage {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #want = '';
   #beaten = 0;
+  #asking: ReturnType<typeof setTimeout> | undefined;
+  #askedMs = 0;
 
   constructor(ref: string) {
     this.#ref = ref;
@@ -61,12 +64,13 @@ export class RunPage {
   close(): void {
     this.#stop();
     clearTimeout(this.#timer);
+    clearTimeout(this.#asking);
     live.want('run', null);
   }
 
   async load(): Promise<void> {
     try {
-      const detail = await getJson('runs/{ref}', { ref: this.#ref });
+      const detail = await getJson('runs/{ref}', { ref: this.#ref, brief: true });
       this.detail = detail;
       this.error = null;
       await Promise.all([this.#loadMetrics(), this.#probe(detail.id)]);
@@ -125,6 +129,7 @@ export class RunPage {
       const was = this.detail!;
       this.detail = { ...was, ...row };
       this.#rate(row.step);
+      this.#costs(id);
       // attempts, gaps and the traceback come only with the whole
       if (was.state !== row.state || was.attempt !== row.attempt) this.#later(() => void this.load(), 200);
     }
@@ -140,6 +145,15 @@ export class RunPage {
       this.hasConsole = true;
       this.#listen();
     }
+  }
+
+  /** What is on its way and what logging costs: asked for when the run has changed, and not faster than somebody reads. */
+  #costs(id: string): void {
+    this.#asking ??= setTimeout(() => {
+      this.#askedMs = Date.now();
+      this.#asking = undefined;
+      getJson('runs/{ref}/costs', { ref: id }).then((costs) => this.merge(costs), () => {}); // asked again with the next change
+    }, Math.max(0, this.#askedMs + COST_MS - Date.now()));
   }
 
   #rate(step: number | null): void {
@@ -158,7 +172,7 @@ export class RunPage {
   #tabs(): Tab[] {
     const detail = this.detail;
     if (!detail) return ['charts'];
-    const told = detail.attempts.length > 1 || detail.gaps.length > 0 || detail.traceback !== null || detail.ranks.length > 1;
+    const told = detail.attempts.length > 1 || detail.gaps.length > 0 || detail.traceback !== null || detail.ranks.length > 1 || (detail.meter?.calls ?? 0) > 0;
     const known = Object.keys(detail.config).length > 0 || Boolean(detail.argv?.length) || detail.capture !== null;
     return [
       'charts',

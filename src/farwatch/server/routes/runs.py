@@ -41,7 +41,12 @@ async def _run(ask: Ask) -> str:
 
 
 async def detail(ask: Ask) -> Response:
-    return ask.reply(await ask.run(ask.services.runs.detail, await _run(ask)))
+    whole = not ask.flag("brief")
+    return ask.reply(await ask.run(ask.services.runs.detail, await _run(ask), whole))
+
+
+async def costs(ask: Ask) -> Response:
+    return ask.reply(await ask.run(ask.services.runs.costs, await _run(ask)))
 
 
 async def update(ask: Ask) -> Response:
@@ -121,7 +126,16 @@ ENDPOINTS = (
         "read",
         detail,
         "One run: id, 7 letters of it, or project#number.",
+        query={"brief": Annotated[bool, "an empty summary, of which a run may have a hundred thousand values"]},
         answer=shapes.RunDetail,
+    ),
+    Endpoint(
+        "GET",
+        "/runs/{ref}/costs",
+        "read",
+        costs,
+        "What is on its way and what logging has cost.",
+        answer=shapes.RunCosts,
     ),
     Endpoint(
         "PATCH",

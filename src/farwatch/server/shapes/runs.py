@@ -160,6 +160,13 @@ class Lag(TypedDict):
     files: int
 
 
+class RunCosts(TypedDict):
+    """What changes beside the row while a run goes on."""
+
+    lag: Lag
+    meter: Meter
+
+
 class RunDetail(RunRow):
     """Everything about a run but its points."""
 
