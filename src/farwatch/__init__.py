@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from farwatch.sdk.config import Config
     from farwatch.sdk.media import Audio, Histogram, Html, Image, Table, Video
     from farwatch.sdk.summary import Summary
+    from farwatch.sdk.show import show
 
     run: Run | None
     config: Config
@@ -51,6 +52,7 @@ __all__ = [
     "log",
     "notify",
     "run",
+    "show",
     "summary",
 ]
 
@@ -98,6 +100,10 @@ def __getattr__(name: str) -> Any:
         from farwatch.sdk import media  # loaded when the first picture is made: a third of the import
 
         return getattr(media, name)
+    if name == "show":
+        from farwatch.sdk.show import show  # drawing: only for those who look
+
+        return show
     if name == "Api":
         from farwatch.api import Api  # NumPy and HTTP: only for those who read
 

@@ -66,6 +66,10 @@ class Console:
         then."""
         self._note("", "", flushed=True)
 
+    def add(self, stream: str, text: str) -> None:
+        """Record `text` as if it had been written to `stream`: what a notebook shows without writing it anywhere."""
+        self._note(stream, text if text.endswith("\n") else text + "\n", flushed=True)
+
     def reset_after_fork(self, emit: Emit | None = None) -> None:
         """Capture in a forked child as well, with lines numbered from 0; without this call it only passes
         on."""

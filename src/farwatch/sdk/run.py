@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from farwatch.errors import UsageError
 from farwatch.sdk.config import Config, json_safe
+from farwatch.sdk.notebook import Page
 from farwatch.sdk.notices import Notices
 from farwatch.sdk.recorder import Recorder
 from farwatch.sdk.say import say
@@ -38,7 +39,7 @@ class Run(Recorder):
     """
 
     __slots__ = (
-        "__weakref__", "_depth", "_lines", "_name", "_notes", "_notices", "_place", "_reason", "_state", "_steering", "_writer",
+        "__weakref__", "_depth", "_lines", "_name", "_notes", "_notices", "_page", "_place", "_reason", "_state", "_steering", "_writer",
         "_reports", "config", "summary", "tags",
     )  # fmt: skip
 
@@ -49,6 +50,7 @@ class Run(Recorder):
         self._state = State.RUNNING
         self._reason = ""
         self._depth = 0
+        self._page: Page | None = None  # what this run has in a notebook
         self._name = writer.sidecar["name"]
         self._notes = writer.sidecar["notes"]
         self._lines: Any = None  # the console, while it is captured
@@ -259,6 +261,8 @@ class Run(Recorder):
             self._journal.append(encode_json(Kind.GOODBYE, body, time=self._now_us()), vital=True)
             self._state, self._reason = state, reason
             self._bell, self._heard = NO_BELL, 0
+        if self._page is not None:
+            self._page.draw_all()
         self._place.leave(self)
         if self._place.mode == "online":
             self._wait_at_the_end(timeout_s)
@@ -478,6 +482,7 @@ class Run(Recorder):
         """In a forked child: a journal of its own, as a sibling of the writer that it was forked from."""
         self._alive[0] = 1
         self._steering.disown()
+        self._page = None  # it is the parent's
         self._bell, self._heard = NO_BELL, 0
         self._journal.forked()
         self._writer = self._writer.sibling()
@@ -488,6 +493,19 @@ class Run(Recorder):
         self._schemas = self._fast
         self._pending = type(self._pending)()
         self._calls = self._total_ns = self._worst_ns = 0
+
+    @property
+    def _notebook(self) -> Page:
+        """What this run has in the notebook that its program runs in."""
+        if self._page is None:
+            self._page = Page(self)
+        return self._page
+
+    def _care(self, now_ns: int) -> None:
+        if self._page is None:
+            super()._care(now_ns)
+        else:
+            self._page.care(now_ns, super()._care)
 
     def _look_after_agent(self) -> None:
         if self._lines is not None:

@@ -17,13 +17,14 @@ from typing import Any
 from farwatch import machine, servers
 from farwatch import settings as settings_module
 from farwatch.errors import UsageError
-from farwatch.sdk import launch, place, spawn
+from farwatch.sdk import launch, notebook, place, spawn
 from farwatch.sdk.config import to_mapping
 from farwatch.sdk.console import Console
 from farwatch.sdk.joining import find_runner
 from farwatch.sdk.redact import REDACT, mask_argv, mask_mapping
 from farwatch.sdk.run import Run
 from farwatch.sdk.say import say
+from farwatch.sdk.steering import Stopped
 from farwatch.sdk.writer import null_writer, open_writer
 from farwatch.settings import Settings
 from farwatch.version import VERSION
@@ -45,6 +46,7 @@ class Session:
         self._lock = threading.Lock()
         self._runs: list[tuple[int, Run]] = []  # (thread that made it, run), oldest first
         self._counts = 0
+        self._latest: Run | None = None
         self._hooked = False
         self._excepthook: Any = None
         self._exit: Any = None
@@ -67,8 +69,13 @@ class Session:
         with self._lock:
             return next((run for thread, run in reversed(self._runs) if thread == mine and not run.open_block), None)
 
+    def latest(self) -> Run | None:
+        """The current run, else the one that was begun last in this process; None if there never was one."""
+        return self.current() or self._latest
+
     def add(self, run: Run) -> None:
         with self._lock:
+            self._latest = run
             self._runs.append((threading.get_ident(), run))
         self._hook()
 
@@ -91,6 +98,7 @@ class Session:
         self._excepthook = sys.excepthook
         sys.excepthook = self._on_exception
         self._exit = sys.exit
+        notebook.watch_cells(self._on_cell)
         sys.exit = self._on_sys_exit  # `atexit` is not told the code; `exit()` and argparse come through here as well
 
     def _on_sys_exit(self, code: Any = None) -> Any:
@@ -105,6 +113,24 @@ class Session:
                 end_by_exception(run, error)
         self._excepthook(kind, error, trace)
 
+    def _on_cell(self, error: BaseException | None) -> None:
+        """Tell the open runs how a cell of the notebook ended. An error ends none of them; what comes behind may. (Rule 13.)"""
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            runs = [run for _, run in self._runs]
+        for run in runs:
+            try:
+                if run._steering.stopping is not None and isinstance(error, Stopped):
+                    run._end(State.FINISHED, "")  # somebody stopped it: here no exit of the program follows
+                    continue
+                kept = run._place.keep_traceback
+                quiet = error is None or (isinstance(error, SystemExit) and error.code in (None, 0))
+                trace = notebook.told(error) if error is not None and not quiet and kept else ""
+                run._notebook.cell_ran(None if error is None or quiet else ending(error, trace, kept=kept), trace)
+            except Exception as trouble:  # the border: the person's next cell has to run
+                run._trouble(trouble, "the end of a cell")
+
     def _at_exit(self) -> None:
         if os.getpid() != self._pid:
             return
@@ -114,6 +140,8 @@ class Session:
             code = self._exit_code
             if code:
                 run._end(State.FAILED, f"exit code {code}", exit_code=code)
+            elif run._notebook.failure is not None:
+                run._end(**run._notebook.failure)  # a notebook whose last cell raised
             else:
                 run._end(State.FINISHED, "", exit_code=code, assumed=code is None)
 
@@ -123,18 +151,22 @@ SESSION = Session()
 
 def end_by_exception(run: Run, error: BaseException) -> None:
     """Finish a run because an exception leaves its program or its `with` block. (Rule 11.)"""
+    kept = run._place.keep_traceback
+    run._end(**ending(error, "".join(traceback.format_exception(error)) if kept else "", kept=kept))
+
+
+def ending(error: BaseException, trace: str, *, kept: bool) -> dict[str, Any]:
+    """How a run ends by an exception: the arguments of `Run._end`. `kept`: whether its text may be recorded."""
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else 0 if error.code is None else 1
         state = State.FAILED if code else State.FINISHED
-        run._end(state, f"exit code {code}" if code else "", exit_code=code)
-    elif isinstance(error, KeyboardInterrupt):
-        run._end(State.STOPPED, "interrupted")
-    elif type(error).__name__ == "TrialPruned":
-        run._end(State.STOPPED, "pruned")
-    else:
-        kept = run._place.keep_traceback
-        text = "".join(traceback.format_exception(error)) if kept else None
-        run._end(State.FAILED, f"{type(error).__name__}: {error}"[:1000] if kept else type(error).__name__, traceback=text)
+        return {"state": state, "reason": f"exit code {code}" if code else "", "exit_code": code}
+    if isinstance(error, KeyboardInterrupt):
+        return {"state": State.STOPPED, "reason": "interrupted"}
+    if type(error).__name__ == "TrialPruned":
+        return {"state": State.STOPPED, "reason": "pruned"}
+    told = f"{type(error).__name__}: {error}"[:1000] if kept else type(error).__name__
+    return {"state": State.FAILED, "reason": told, "traceback": trace or None}
 
 
 class RunPlace:
@@ -300,7 +332,10 @@ def _previous(reinit: str) -> Run | None:
     if reinit == "return_previous":
         return previous
     say(f"{previous.name} is finished: this thread starts another run")
-    previous.finish()
+    if previous._notebook.failure is not None:  # a notebook: the cell before this one raised
+        previous._end(**previous._notebook.failure)
+    else:
+        previous.finish()
     return None
 
 
@@ -452,7 +487,8 @@ def _ask(run: Run, resume: str, wait_s: float) -> None:
 def _announce(run: Run, where: RunPlace) -> None:
     url = run.url
     if url is not None:
-        say(f"{run.name} {short_id(run.id)} → {url}")
+        if not notebook.link(f"{run.name} {short_id(run.id)} →", url):
+            say(f"{run.name} {short_id(run.id)} → {url}")
     elif where.mode == "offline":
         say(f"{run.name} {short_id(run.id)}, offline, kept here; deliver it with: farwatch sync {where.state_dir}")
     else:
