@@ -1,9 +1,10 @@
 """`farwatch.Api`: the door to a server for programs and notebooks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from farwatch.api.alerts import Alert, ask_alerts
 from farwatch.api.contact import connect, quoted
 from farwatch.api.run import Run
 from farwatch.api.runs import Runs, ask_runs
@@ -85,6 +86,20 @@ class Api:
             "/series", {key: value for key, value in body.items() if value is not None}
         )
         return SeriesTable(meta["lines"], arrays)
+
+    def alerts(self, project: str | None = None, *, state: str | None = None) -> list[Alert]:
+        """Alerts of a project's runs, or of all, newest first; `state`: only `pending`, `firing`, `silenced` or `resolved` ones."""
+        return ask_alerts(self._contact, "/alerts", state, project=project)
+
+    def rules(self, project: str | None = None) -> dict[str, dict[str, Any]]:
+        """The alert rules in force for the server or a project, by name."""
+        path = "/rules" if project is None else f"/projects/{quoted(project)}/rules"
+        return {rule["name"]: rule for rule in self._contact.get(path)["rules"]}
+
+    def set_rules(self, rules: Mapping[str, Any], project: str | None = None) -> None:
+        """Change rules of the server or a project: `{"plateau": {"after_s": 600}, "nan": {"on": False}, "spike": None}`."""
+        path = "/rules" if project is None else f"/projects/{quoted(project)}/rules"
+        self._contact.send("PUT", path, {"rules": dict(rules)})
 
     def close(self) -> None:
         """Close the connections; may be called twice. A later question opens new ones."""

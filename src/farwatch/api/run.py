@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from farwatch.api.alerts import Alert, ask_alerts
 from farwatch.api.contact import Contact, number, quoted
 from farwatch.api.series import Chart, Series, one_series
 from farwatch.clock import Clock, SystemClock
@@ -329,6 +330,10 @@ class Run:
             )
         os.replace(part, target)
         return target
+
+    def alerts(self, state: str | None = None) -> list[Alert]:
+        """Alerts of the run, newest first; `state`: only `pending`, `firing`, `silenced` or `resolved` ones."""
+        return ask_alerts(self._contact, f"{self._path}/alerts", state)
 
     # --- putting it away
 

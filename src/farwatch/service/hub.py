@@ -29,6 +29,7 @@ from farwatch.store.base import Decoded, Writer
 RING_BYTES = 32 << 20
 RING_TICKS = 50_000
 COALESCE_S = 0.05
+ALERTS_KEPT = 1_000  # a reader that is further behind asks for the list
 ROW_S = 0.5  # a run whose only news is points shows a new row this often
 WAIT_MAX_S = 25.0
 NAMES_MAX = 100_000  # names remembered per run to notice new ones
@@ -102,6 +103,7 @@ class Hub:
         self._ring_bytes = 0
         self._lock = threading.Lock()
         self._waiters: set[_Waiter] = set()
+        self._alerts: deque[tuple[Position, str | None, str | None, bytes]] = deque(maxlen=ALERTS_KEPT)
         self._changed: set[str] = set()
         self._rows_changed = False
         self._due: set[str] = set()
@@ -161,6 +163,19 @@ class Hub:
             self._row_changes(self._runs.setdefault(run_id, _Run()), now, mono)
             self._due.discard(run_id)
             self._changed.add(run_id)
+            wake = self._wakes()
+        if wake is not None:
+            wake.call_soon_threadsafe(self._pump)
+
+    def alert(self, run_id: str | None, project: str | None, row: dict[str, Any]) -> None:
+        """Tell readers that an alert has changed; `run_id` and `project` are None if it is about the server."""
+        body = encoded(row)
+        with self._lock:
+            now = self._advance(self._now.seq)
+            self._alerts.append((now, run_id, project, body))
+            self._rows_changed = True
+            if run_id is not None:
+                self._changed.add(run_id)
             wake = self._wakes()
         if wake is not None:
             wake.call_soon_threadsafe(self._pump)
@@ -299,6 +314,8 @@ class Hub:
         with self._lock:
             if subscription.project is not None and any(run.row_at > place for run in self._runs.values()):
                 return True
+            if self._alerts_since(subscription, place):
+                return True
             watched = [
                 self._runs.get(run)
                 for run in (*subscription.runs, *subscription.series, *subscription.console)
@@ -306,6 +323,18 @@ class Hub:
             return any(
                 run and (run.row_at > place or (run.ticks and run.ticks[-1].place > place)) for run in watched
             )
+
+    def _alerts_since(self, subscription: Subscription, place: Position) -> list[bytes]:
+        """Alerts that have changed, in order. The lock is held."""
+        if not self._alerts or self._alerts[-1][0] <= place:
+            return []
+        listed = []
+        for at, run_id, project, body in reversed(self._alerts):
+            if at <= place:
+                break
+            if run_id in subscription.runs or subscription.project == EVERYTHING or project in (None, subscription.project):
+                listed.append(body)
+        return listed[::-1]
 
     async def _collect(self, subscription: Subscription, place: Position) -> tuple[Position, "Changes"]:
         changes = Changes()
@@ -322,6 +351,7 @@ class Hub:
                 for run_id in {*subscription.runs, *subscription.series, *subscription.console}
                 if (run := self._runs.get(run_id)) is not None and run.ticks and run.ticks[-1].place > place
             }
+            changes.alerts = self._alerts_since(subscription, place)
             lost = {run_id for run_id in ticks if self._runs[run_id].lost > place}
         for run_id, found in ticks.items():
             if run_id in subscription.series:
@@ -392,6 +422,8 @@ class Hub:
                 b",".join(changes.points),
                 b'],"console":[',
                 b",".join(changes.console),
+                b'],"alerts":[',
+                b",".join(changes.alerts),
                 b'],"new_metrics":',
                 encoded(changes.new_metrics),
                 b',"media":',

@@ -21,11 +21,12 @@ class Changes:
     removed: list[str] = field(default_factory=list)
     new_metrics: dict[str, list[str]] = field(default_factory=dict)
     media: dict[str, list[str]] = field(default_factory=dict)
+    alerts: list[bytes] = field(default_factory=list)
 
     @property
     def any(self) -> bool:
         return bool(
-            self.rows or self.points or self.console or self.removed or self.new_metrics or self.media
+            self.rows or self.points or self.console or self.removed or self.new_metrics or self.media or self.alerts
         )
 
     def note_names(self, run_id: str, ticks: list[Tick]) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Annotated, NotRequired, TypedDict
 
+from farwatch.server.shapes.alerts import AlertRow
 from farwatch.server.shapes.content import ConsoleLine
 from farwatch.server.shapes.runs import RunRow
 from farwatch.server.shapes.values import Num
@@ -55,6 +56,7 @@ class LiveAnswer(TypedDict):
     removed: Annotated[list[str], "Ids of runs that are gone."]
     points: list[LivePoints]
     console: list[LiveConsole]
+    alerts: Annotated[list[AlertRow], "Alerts that have changed, in order; one that changed twice comes twice."]
     new_metrics: Annotated[dict[str, list[str]], "Names by run."]
     media: Annotated[dict[str, list[str]], "Names of media that were logged, by run."]
     now_ms: int

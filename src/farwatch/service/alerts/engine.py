@@ -1,0 +1,204 @@
+"""Feeds the rules: points and events from committed batches, states of runs, and time.
+
+One thread takes what the committing thread has left in a queue. A run's detectors are made when its first batch comes, from the points
+that the store has of it, so that a restart of the server forgets nothing.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from farwatch.clock import Clock
+from farwatch.service.alerts.context import Context
+from farwatch.service.alerts.finding import Finding, Phase
+from farwatch.service.alerts.register import FIRING, Register
+from farwatch.service.alerts.rules import HINT, PROGRAM, RING, Rule, RuleBook
+from farwatch.service.alerts.watch import Watch
+from farwatch.service.runs import Runs
+from farwatch.settings import Settings
+from farwatch.store.base import Decoded, Writer
+from farwatch.store.meta import AlertRow, RunRow
+from farwatch.wire.records import Kind
+from farwatch.wire.states import State
+
+log = logging.getLogger("farwatch.alerts")
+
+Submit = Callable[..., Any]  # submit(run_id, op, args, actor=, channel=): puts a command
+
+TURN_S = 0.25  # what waits is looked at so often; half of a second is what an alert may take in all
+FRESH_US = 3_600_000_000  # news that are older ring nobody: they come from a journal that was synced late
+QUEUED_MAX = 100_000
+KEPT_US = 600_000_000  # detectors of a run that has ended are kept so long, for what comes late
+
+
+class Engine:
+    """Decides about alerts. *Threads*: `publish`, `touch` by any, they only leave word; the rest in a thread of its own, which `start`
+    starts, or in that of whoever calls `turn`. `submit`: puts a command that an alert asks for; see `Submit`.
+    """
+
+    def __init__(self, runs: Runs, book: RuleBook, register: Register, settings: Settings, clock: Clock) -> None:
+        self._runs = runs
+        self._meta = runs.meta
+        self._book = book
+        self._register = register
+        self._clock = clock
+        self._settings = settings
+        self._context = Context(runs, clock)
+        self.submit: Submit | None = None
+        self._batches: deque[tuple[int, Writer, Decoded]] = deque(maxlen=QUEUED_MAX)
+        self._touched: set[str] = set()
+        self._watches: dict[int, Watch] = {}
+        self._states: dict[int, tuple[str, int]] = {
+            run.no: (run.state, run.attempt) for run in self._meta.runs_of(None)
+        }
+        self._book_version = book.version
+        self._lock = threading.Lock()  # over `_touched`
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        runs.alerts_of = register.ringing
+
+    # --- what others leave
+
+    def publish(self, seq: int, writer: Writer, decoded: Decoded) -> None:
+        """A batch was committed."""
+        self._batches.append((seq, writer, decoded))
+
+    def touch(self, run_id: str) -> None:
+        """Something of a run has changed."""
+        with self._lock:
+            self._touched.add(run_id)
+
+    # --- the thread
+
+    def start(self) -> None:
+        """Begin to look by itself."""
+        self._thread = threading.Thread(target=self._work, name="farwatch-alerts", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread; may be called twice."""
+        self._closed = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while not self._wake.wait(TURN_S):
+            try:
+                self.turn()
+            except Exception:  # rules must outlive a fault of ours
+                log.exception("looking at the rules failed")
+
+    def turn(self) -> None:
+        """Look at everything that has come, and at the clock."""
+        if self._book.version != self._book_version:
+            self._book_version = self._book.version
+            self._retune()
+        batches = self._batches
+        while batches:
+            seq, writer, decoded = batches.popleft()
+            self._take(seq, writer, decoded)
+        with self._lock:
+            touched, self._touched = self._touched, set()
+        for run_id in touched:
+            run = self._meta.run_by_id(run_id)
+            if run is not None:
+                self._look_at_state(run)
+        now_us = self._clock.mono_us()
+        for watch in list(self._watches.values()):
+            if watch.tick(now_us):
+                self._report(watch)
+        self._consequences()
+
+    def _retune(self) -> None:
+        """People have changed rules."""
+        for watch in self._watches.values():
+            run = self._meta.run(watch.run_no)
+            if run is not None:
+                watch.rules = self._book.of(run.project, run.id)
+                self._report(watch)
+
+    # --- points
+
+    def _take(self, seq: int, writer: Writer, decoded: Decoded) -> None:
+        run = self._meta.run_by_id(writer.run)
+        if run is None or run.purged:
+            return
+        if decoded.others:
+            self._look_for_events(run, writer, decoded)
+        if not len(decoded.index) or writer.rank != 0:
+            return
+        watch = self._watches.get(run.no)
+        if watch is None or watch.attempt < writer.attempt:
+            watch = self._make(run, writer.attempt)
+        if writer.attempt != watch.attempt or seq <= watch.skip_seq:
+            return
+        points = decoded.points
+        if watch.feed(decoded.names, decoded.index, points.steps, points.times, points.values, self._clock.mono_us()):
+            self._report(watch)
+
+    def _make(self, run: RunRow, attempt: int) -> Watch:
+        """The detectors of a run, fed by what the store has; a new attempt begins anew."""
+        rules = self._book.of(run.project, run.id)
+        watch = Watch(run.no, run.id, attempt, rules, lambda: self._runs.main_metric(self._meta.run(run.no) or run))
+        watch.skip_seq = self._runs.store.seq
+        self._watches[run.no] = watch
+        self._context.rebuild(watch, self._clock.mono_us())
+        self._report(watch)
+        return watch
+
+    def _report(self, watch: Watch) -> None:
+        """Bring the register in line with what a run's detectors say."""
+        run = self._meta.run(watch.run_no)
+        if run is None:
+            return
+        found = watch.findings()
+        late = self._clock.wall_us() - watch.newest_us > FRESH_US
+        for name, finding in found.items():
+            before = watch.found.get(name)
+            if before is not None and before.phase is finding.phase:
+                continue
+            if not late:
+                self._register.observe(run, finding, watch.rules[name], lambda finding=finding: self._context.facts(run, finding))  # type: ignore[misc]
+        for name in watch.found.keys() - found.keys():
+            why = "recovered" if watch.rules[name].on else "the rule was switched off"
+            self._register.resolve(run.no, name, why, recovered=watch.rules[name].on)
+        watch.found = found
+
+    # --- what programs say
+
+    def _look_for_events(self, run: RunRow, writer: Writer, decoded: Decoded) -> None:
+        for other in decoded.others:
+            if other.record.kind != Kind.EVENT:
+                continue
+            try:
+                told = other.record.body().get("alert")
+            except ValueError:
+                continue
+            if isinstance(told, Mapping):
+                self.program_alert(run, told, other.step, other.time_us, writer.writer_id, other.record.number)
+
+    def program_alert(
+        self, run: RunRow, told: Mapping[str, Any], step: float | None, time_us: int, writer: str, number: int
+    ) -> None:
+        """Take what a program said by `run.alert`; the same record again changes nothing."""
+        rule = self._book.of(run.project, run.id)[PROGRAM]
+        if rule.on:
+            level = HINT if told.get("level") == "info" else RING
+            self._register.program(
+                run, rule, told, level, step, time_us, (writer, number), lambda finding: self._context.facts(run, finding)
+            )
+
+    # --- states
+
+    def _look_at_state(self, run: RunRow) -> None:
+        return
+
+    def _consequences(self) -> None:
+        return
+
+
+__all__ = ["FIRING", "AlertRow", "Engine", "Finding", "Phase", "Rule", "State"]

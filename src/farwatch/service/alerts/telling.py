@@ -1,0 +1,51 @@
+"""Who is told of what: rules of batches and changed runs, readers of changed alerts."""
+
+from typing import Protocol
+
+from farwatch.service.alerts.engine import Engine
+from farwatch.service.alerts.views import AlertViews
+from farwatch.service.hub import Hub
+from farwatch.service.runs import Runs
+from farwatch.store.base import Decoded, Writer
+from farwatch.store.meta import AlertRow
+
+
+class Told:
+    """Stands where ingest and liveness expect a hub: readers hear first, rules look when they have time."""
+
+    def __init__(self, hub: Hub, engine: Engine) -> None:
+        self._hub = hub
+        self._engine = engine
+
+    def publish(self, seq: int, writer: Writer, decoded: Decoded) -> None:
+        self._hub.publish(seq, writer, decoded)
+        self._engine.publish(seq, writer, decoded)
+
+    def touch(self, run_id: str) -> None:
+        self._hub.touch(run_id)
+        self._engine.touch(run_id)
+
+
+class Listener(Protocol):
+    """Who wants to know that an alert has changed: `what` is as in `Register`. Must not wait."""
+
+    def __call__(self, row: AlertRow, what: str) -> None: ...
+
+
+class Announcer:
+    """Tells readers of the live stream, and whoever else listens, what has become of an alert."""
+
+    def __init__(self, hub: Hub, runs: Runs, views: AlertViews) -> None:
+        self._hub = hub
+        self._runs = runs
+        self._views = views
+        self.listeners: list[Listener] = []
+
+    def __call__(self, row: AlertRow, what: str) -> None:
+        run = None if row.run_no is None else self._runs.meta.run(row.run_no)
+        if what != "healed":
+            self._hub.alert(None if run is None else run.id, None if run is None else run.project, self._views.row(row))
+        if run is not None:
+            self._hub.touch(run.id)
+        for listener in self.listeners:
+            listener(row, what)
