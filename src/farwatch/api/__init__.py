@@ -1,4 +1,4 @@
-"""Reading runs from anywhere: `farwatch.Api`.
+"""Reading and steering runs from anywhere: `farwatch.Api`.
 
 Needs NumPy. Everything else of a server (its store, its rules) stays behind HTTP: this package imports the words of
 `farwatch.wire`, the one connection of `farwatch.agent.transport`, and nothing above.
@@ -8,12 +8,15 @@ from farwatch.api.client import Api
 from farwatch.api.run import ConsoleLine, FileEntry, Metric, Run
 from farwatch.api.runs import Runs
 from farwatch.api.series import Chart, Line, Series, SeriesTable
+from farwatch.api.steering import Command, KnobState
 
 __all__ = [
     "Api",
     "Chart",
+    "Command",
     "ConsoleLine",
     "FileEntry",
+    "KnobState",
     "Line",
     "Metric",
     "Run",

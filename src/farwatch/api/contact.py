@@ -54,6 +54,10 @@ class Contact:
         answer = self._transport().request(method, with_query(path, query), body, idempotent=method != "POST")
         return answer.json() if answer.body else {}
 
+    def again(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST a change that carries its own id, so that it may be sent again where the answer was lost."""
+        return self._transport().request("POST", path, body, idempotent=True).json()
+
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST a question that changes nothing."""
         return self._transport().request("POST", path, body).json()

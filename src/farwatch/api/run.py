@@ -10,6 +10,7 @@ from typing import Any, Literal
 from farwatch.api.alerts import Alert, ask_alerts
 from farwatch.api.contact import Contact, number, quoted
 from farwatch.api.series import Chart, Series, one_series
+from farwatch.api.steering import Steerable
 from farwatch.clock import Clock, SystemClock
 from farwatch.errors import DataError, NotFoundError, UsageError
 
@@ -96,7 +97,7 @@ class Tags(Set[str]):
         return repr(list(self))
 
 
-class Run:
+class Run(Steerable):
     """A run on a server. Attributes are asked for when read, and are at most half a second old."""
 
     def __init__(

@@ -26,7 +26,16 @@ COMMANDS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
     ),
     (
         "Steer",
-        (("run", "run", "Run a program and keep its whole console and its true end."),),
+        (
+            ("stop", "steer", "Stop a run at its next safe point."),
+            ("pause", "steer", "Hold a run."),
+            ("unpause", "steer", "Let a paused run go on."),
+            ("checkpoint", "steer", "Let a run save."),
+            ("set", "steer", "Give a knob of a run another value."),
+            ("call", "steer", "Call a command of a run."),
+            ("kill", "steer", "End a run at once, without saving."),
+            ("run", "run", "Run a program and keep its whole console and its true end."),
+        ),
     ),
     (
         "Move",

@@ -14,7 +14,7 @@ from farwatch.server.guard import API, Guard, Names
 from farwatch.server.listen import local_only
 from farwatch.server.pages import Pages
 from farwatch.server.route import Endpoint, NoRoute, Route, check
-from farwatch.server.routes import charts, content, ingest, live, runs, system
+from farwatch.server.routes import alerts, charts, content, ingest, live, runs, steer, system
 from farwatch.server.services import Services
 from farwatch.settings import Settings
 
@@ -29,6 +29,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *content.ENDPOINTS,
     *charts.ENDPOINTS,
     *live.ENDPOINTS,
+    *alerts.ENDPOINTS,
+    *steer.ENDPOINTS,
 )
 
 
@@ -75,12 +77,14 @@ def _lifespan(services: Services) -> Callable[[Starlette], AbstractAsyncContextM
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         services.hub.attach(asyncio.get_running_loop())
+        services.steer.bell.attach(asyncio.get_running_loop())
         ticking = asyncio.create_task(_tick(services))
         try:
             yield
         finally:
             ticking.cancel()
             services.hub.close()
+            services.steer.bell.close()
 
     return lifespan
 
@@ -92,5 +96,6 @@ async def _tick(services: Services) -> None:
         await asyncio.sleep(TICK_S)
         try:
             await loop.run_in_executor(services.readers, services.liveness.tick)
+            await loop.run_in_executor(services.readers, services.steer.tick)
         except Exception:
             log.exception("looking for signs of life failed")

@@ -13,11 +13,15 @@ from farwatch.errors import GapError, UsageError
 from farwatch.server.feed import Feed
 from farwatch.server.spool import Uploads
 from farwatch.service.access import Access
+from farwatch.service.alerts import Engine, Register, RuleBook
+from farwatch.service.alerts.telling import Announcer, Told
+from farwatch.service.alerts.views import AlertViews
 from farwatch.service.charts import Charts
 from farwatch.service.hub import Hub
 from farwatch.service.ingest import Ingest, not_yet
 from farwatch.service.liveness import Liveness
 from farwatch.service.runs import Runs
+from farwatch.service.steer import Steer
 from farwatch.settings import Settings
 from farwatch.store.base import Store
 from farwatch.store.blobs import Blobs, FolderBlobs
@@ -42,6 +46,10 @@ class Services:
     liveness: Liveness
     hub: Hub
     charts: Charts
+    steer: Steer
+    alerts: Register
+    alert_views: AlertViews
+    rules: RuleBook
     blobs: Blobs
     uploads: Uploads
     feed: Feed
@@ -100,10 +108,21 @@ def open_services(
         runs.base_url = settings.url or address
         hub = Hub(store.epoch, store.seq, runs.row, settings, clock, console_base=runs.console_base)
         runs.on_change = hub.touch
-        ingest = Ingest(store, meta, runs, hub, settings, clock)
+        steer = Steer(meta, runs, settings, clock)
+        steer.on_change = hub.touch
+        alerts, rules = Register(meta, clock), RuleBook(meta)
+        engine = Engine(runs, rules, alerts, settings, clock)
+        engine.submit = steer.submit_for
+        told = Told(hub, engine)
+        ingest = Ingest(store, meta, runs, told, settings, clock)
+        ingest.on_commands = steer.noted
         closers.append(ingest.close)
+        alert_views = AlertViews(runs, alerts.now_ms)
+        alerts.on_change = Announcer(hub, runs, alert_views)
+        closers.append(engine.close)  # before ingest: it writes what it has found
         blobs = FolderBlobs(data / "blobs")
         runs.drop_blob = blobs.delete
+        engine.start()
         return Services(
             settings=settings,
             clock=clock,
@@ -114,8 +133,12 @@ def open_services(
             hub=hub,
             blobs=blobs,
             data=data,
-            liveness=Liveness(meta, runs, hub, settings, clock),
+            liveness=Liveness(meta, runs, told, settings, clock),
+            alerts=alerts,
+            alert_views=alert_views,
+            rules=rules,
             charts=Charts(store, runs, lambda: hub.seq),
+            steer=steer,
             uploads=Uploads(data, blobs, runs.spooled, settings),
             feed=Feed(runs, store, ingest, settings, clock),
             server_id=server_id,
