@@ -51,11 +51,25 @@ def test_tags_notes_name_and_progress_are_those_last_told(inside: Inside) -> Non
     process.patch(tags={"add": ["a", "b"], "remove": ["x"]}, notes="first").patch(
         tags={"remove": ["a"]}, name="swift", notes="second"
     )
-    process.patch(total_steps=100, progress={"n": 10, "total": 100}).send()
+    process.patch(total_steps=100, progress={"n": 10, "total": 100, "rate": 4.0, "elapsed_s": 2.5, "desc": "epoch"}).send()
 
     row = inside.runs.row(process.run)
     assert (row["tags"], row["name"], row["notes"]) == (["b"], "swift", "second")
-    assert (row["total_steps"], row["progress"]) == (100, {"n": 10, "total": 100})
+    at_ms = row["progress"].pop("at_ms")
+    assert row["created_ms"] <= at_ms <= row["modified_ms"]
+    assert row["total_steps"] == 100
+    assert row["progress"] == {
+        "n": 10, "total": 100, "desc": "epoch", "unit": "it", "elapsed_s": 2.5, "rate": 4.0, "remaining_s": 22.5, "postfix": None,
+        "scale": None, "ended": False, "bars": [],
+    }  # fmt: skip
+
+
+def test_progress_that_makes_no_sense_changes_nothing(inside: Inside) -> None:
+    process = inside.started().patch(progress={"n": 3, "total": 9, "bars": [{"n": 1}, {"n": "x"}, 7]})
+    process.patch(progress={"n": "x"}).patch(progress={"n": True}).patch(progress=[4]).send()
+
+    progress = inside.runs.row(process.run)["progress"]
+    assert (progress["n"], progress["total"], [bar["n"] for bar in progress["bars"]]) == (3, 9, [1])
 
 
 def test_own_summary_values_stand_beside_those_of_metrics(inside: Inside) -> None:

@@ -120,6 +120,7 @@ class Reports:
         else:
             self._spare = max(0.0, min(SPARE, self._spare + (now - self._told_ns) / REPORT_NS - 1))
         final = ended is not None or told is self._waiting
+        told = {**told, "ended": True} if final else told
         self._waiting = None
         seen = _seen(told)
         if final or seen != self._last:

@@ -35,13 +35,17 @@ def read_meter(told: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def read_progress(told: Mapping[str, Any], at_ms: int) -> dict[str, Any] | None:
-    """The outermost meter with those inside it as `bars`, as they stood at `at_ms` (since 1970, UTC)."""
+    """The outermost meter with those inside it as `bars`, as they stood at `at_ms` (since 1970, UTC).
+
+    `ended`: no bar is open, so that its clock stands.
+    """
     meter = read_meter(told)
     if meter is None:
         return None
     inner = told.get("bars")
     found = [read_meter(one) for one in inner if isinstance(one, dict)] if isinstance(inner, list) else []
-    return {**meter, "at_ms": at_ms, "bars": [one for one in found if one is not None][:BARS_MAX]}
+    bars = [one for one in found if one is not None][:BARS_MAX]
+    return {**meter, "at_ms": at_ms, "ended": told.get("ended") is True, "bars": bars}
 
 
 def remaining_s(n: float, total: float | None, rate: float | None) -> float | None:

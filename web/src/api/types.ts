@@ -9,6 +9,66 @@ export interface ActorName {
   scopes: string[];
 }
 
+/** One occurrence of what a rule watches for, or of what a program alerted. */
+export interface AlertRow {
+  id: number;
+  /** Null: it is about the server. */
+  run: string | null;
+  short: string | null;
+  run_name: string | null;
+  number: number | null;
+  project: string | null;
+  attempt: number;
+  /** Name of the rule; `program` for what `run.alert` said. */
+  rule: string;
+  metric: string | null;
+  /** Says what happened, in its first words. */
+  title: string;
+  text: string;
+  /** `ring`: somebody should look now. `hint`: worth knowing. */
+  level: 'ring' | 'hint';
+  /** What the program said: info, warn or error. */
+  said: string | null;
+  state: 'pending' | 'firing' | 'silenced' | 'resolved';
+  opened_ms: number;
+  fired_ms: number | null;
+  resolved_ms: number | null;
+  modified_ms: number;
+  snoozed_until_ms: number | null;
+  acknowledged_ms: number | null;
+  acknowledged_by: string | null;
+  /** How often it has come, within its cool-down. */
+  times: number;
+  /** Since which step. */
+  step: Num | null;
+  /** Since when, by the run's clock. */
+  time_ms: number | null;
+  value: Num | null;
+  band: Band | null;
+  /** The value when it was over. */
+  last: Num | null;
+  /** It is over by itself. */
+  recovered: boolean;
+  /** Why it is over. */
+  resolution: string | null;
+  /** The three metrics that moved most at that step. */
+  moved: Moved[];
+  checkpoint: LastCheckpoint | null;
+  /** What the run still needed when it fired, seconds. */
+  left_s: number | null;
+  consequence: Consequence | null;
+  url: string | null;
+}
+
+/** One argument of a command. */
+export interface ArgumentInfo {
+  name: string;
+  type: 'float' | 'int' | 'bool' | 'str';
+  required: boolean;
+  default: Json;
+  choices: Json[] | null;
+}
+
 /** One life of a run. */
 export interface Attempt {
   attempt: number;
@@ -18,6 +78,35 @@ export interface Attempt {
   reason: string;
   first_step: number | null;
   host: string;
+}
+
+/** What was usual before. */
+export interface Band {
+  low: Num;
+  usual: Num;
+  high: Num;
+}
+
+/** What a progress bar shows. */
+export interface Bar {
+  /** How many are done. */
+  n: number;
+  /** Of how many; null if that is not known. */
+  total: number | null;
+  /** The words in front of the bar. */
+  desc: string | null;
+  /** What is counted. */
+  unit: string;
+  /** Since the bar began, seconds. */
+  elapsed_s: number | null;
+  /** Per second, smoothed as the bar does. */
+  rate: number | null;
+  /** At this rate, seconds. */
+  remaining_s: number | null;
+  /** The words behind the bar. */
+  postfix: string | null;
+  /** 1000 or 1024 where the bar shortens its numbers with k, M, …. */
+  scale: number | null;
 }
 
 /** Where a writer goes on after its batch is on disk. */
@@ -141,11 +230,30 @@ export interface ColumnList {
   summary: string[];
 }
 
+/** A command that the program declares. */
+export interface CommandInfo {
+  doc: string;
+  args: ArgumentInfo[];
+}
+
 /** A path of a config that can be a column. */
 export interface ConfigColumn {
   name: string;
   /** Of its values in all runs; `mixed` if they differ. */
   type: string;
+}
+
+/** The command that an alert asks for. */
+export interface Consequence {
+  op: string;
+  args: Tree;
+  /** When it is sent, unless somebody answers before. */
+  due_ms: number;
+  /** `due`, `sent`, `refused`, `not needed`. */
+  state: string;
+  /** Id of the command once it is sent. */
+  command?: string | null;
+  reason?: string;
 }
 
 /** One captured line. */
@@ -237,6 +345,20 @@ export interface Health {
 /** Any value: what a program logged or configured is passed on as it came. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 
+/** A value that people may change while the run goes on. */
+export interface KnobInfo {
+  type: 'float' | 'int' | 'bool' | 'str';
+  value: Json;
+  default: Json;
+  min: number | null;
+  max: number | null;
+  choices: Json[] | null;
+  /** It is felt in ratios. */
+  log: boolean;
+  /** Who set it last. */
+  by?: string;
+}
+
 /** What a run's machines have and this server has not. */
 export interface Lag {
   records: number;
@@ -244,6 +366,14 @@ export interface Lag {
   /** Batches that were refused for good and are kept by the agent. */
   set_aside: number;
   files: number;
+}
+
+/** The newest checkpoint that is known. */
+export interface LastCheckpoint {
+  step: number | null;
+  time_ms: number;
+  /** The saved file; null if only the command is known. */
+  path: string | null;
 }
 
 /** A series, or what is asked for of one. */
@@ -303,6 +433,10 @@ export interface ListedRun {
   main_metric: string | null;
   /** The last value of that. */
   main_last: Num | null;
+  /** Alerts that need somebody: they fire, ring, and nobody has acknowledged or silenced them. */
+  alerts: number;
+  /** When something last happened to a command of the run, since the server's start. */
+  commands_ms: number;
   /** Values in the order of `columns`; null where the run has none. */
   cells: Json[];
 }
@@ -317,6 +451,8 @@ export interface LiveAnswer {
   removed: string[];
   points: LivePoints[];
   console: LiveConsole[];
+  /** Alerts that have changed, in order; one that changed twice comes twice. */
+  alerts: AlertRow[];
   /** Names by run. */
   new_metrics: { [key: string]: string[] };
   /** Names of media that were logged, by run. */
@@ -488,6 +624,17 @@ export interface MetricList {
   groups: MetricGroup[];
 }
 
+/** A metric that moved at that step. */
+export interface Moved {
+  name: string;
+  /** What was usual before. */
+  before: Num;
+  /** At the step of the alert. */
+  at: Num;
+  /** How far, in units of its usual noise. */
+  noises: Num;
+}
+
 /** It is done. */
 export type Nothing = Record<string, never>;
 
@@ -533,10 +680,32 @@ export interface ProblemText {
   id: string;
 }
 
-/** How far a run says that it is. */
+/** How far a run says that it is: its outermost bar. */
 export interface Progress {
+  /** How many are done. */
   n: number;
+  /** Of how many; null if that is not known. */
   total: number | null;
+  /** The words in front of the bar. */
+  desc: string | null;
+  /** What is counted. */
+  unit: string;
+  /** Since the bar began, seconds. */
+  elapsed_s: number | null;
+  /** Per second, smoothed as the bar does. */
+  rate: number | null;
+  /** At this rate, seconds. */
+  remaining_s: number | null;
+  /** The words behind the bar. */
+  postfix: string | null;
+  /** 1000 or 1024 where the bar shortens its numbers with k, M, …. */
+  scale: number | null;
+  /** When it said so. */
+  at_ms: number;
+  /** Whether the bar is closed: its clock stands. */
+  ended: boolean;
+  /** The bars inside it, outermost first. */
+  bars: Bar[];
 }
 
 /** All projects, newest first. */
@@ -665,6 +834,10 @@ export interface RunDetail {
   main_metric: string | null;
   /** The last value of that. */
   main_last: Num | null;
+  /** Alerts that need somebody: they fire, ring, and nobody has acknowledged or silenced them. */
+  alerts: number;
+  /** When something last happened to a command of the run, since the server's start. */
+  commands_ms: number;
   config: Tree;
   /** One value per metric by its rule, and what the program set. */
   summary: { [key: string]: Json };
@@ -676,6 +849,7 @@ export interface RunDetail {
   meter: Meter;
   gaps: Gap[];
   lag: Lag;
+  steer: Steerable;
   traceback: string | null;
   argv: string[];
   python: string;
@@ -758,6 +932,10 @@ export interface RunRow {
   main_metric: string | null;
   /** The last value of that. */
   main_last: Num | null;
+  /** Alerts that need somebody: they fire, ring, and nobody has acknowledged or silenced them. */
+  alerts: number;
+  /** When something last happened to a command of the run, since the server's start. */
+  commands_ms: number;
 }
 
 /** Points in order of arrival. */
@@ -864,6 +1042,17 @@ export interface SpoolOffset {
 export const STATES = ['queued', 'running', 'paused', 'idle', 'stalled', 'lost', 'finishing', 'finished', 'stopped', 'failed', 'preempted'] as const;
 /** State of a run; each comes with a reason text. Only the last four are final. */
 export type State = (typeof STATES)[number];
+
+/** What people may do with a run. */
+export interface Steerable {
+  knobs: { [key: string]: KnobInfo };
+  commands: { [key: string]: CommandInfo };
+  /** Of `stop` and `checkpoint`: what the program has a hook for. */
+  hooks: string[];
+  /** Why nothing can be asked of it; null if it can. */
+  off: string | null;
+  paused: boolean;
+}
 
 /** Tags to add and to remove. */
 export interface TagChange {

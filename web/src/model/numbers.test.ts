@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatBytes, formatCell, formatDuration, formatNumber, formatRate, formatShare, formatShort, toNumber } from './numbers';
+import { formatBytes, formatCell, formatClock, formatDuration, formatNumber, formatPace, formatRate, formatShare, formatShort, toNumber } from './numbers';
 
 describe('formatNumber', () => {
   it.each([
@@ -22,6 +22,11 @@ describe('other formats', () => {
     expect([900, 59_000, 61_000, 3_720_000, 190_000_000].map(formatDuration).map((text) => text.replaceAll('\u2009', ' '))).toEqual([
       '0 s', '59 s', '1 min', '1 h 2 min', '2 d 4 h',
     ]);
+  });
+
+  it('writes times and rates as a progress bar does', () => {
+    expect([900, 61_000, 11_525_000].map(formatClock)).toEqual(['00:00', '01:01', '3:12:05']);
+    expect([formatPace(1.638, 'it'), formatPace(0.25, 'batch'), formatPace(120_000, 'B')]).toEqual(['1.64 it/s', '4 s/batch', '120,000 B/s']);
   });
 
   it('writes shares, rates and bytes', () => {

@@ -85,6 +85,19 @@ export function formatDuration(ms: number): string {
   return hours % 24 ? `${days}${THIN}d ${hours % 24}${THIN}h` : `${days}${THIN}d`;
 }
 
+/** How long, as a progress bar writes it: `04:05`, `3:12:05`. */
+export function formatClock(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const two = (value: number): string => String(value).padStart(2, '0');
+  const hours = Math.floor(seconds / 3600);
+  return `${hours ? `${hours}:` : ''}${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+}
+
+/** A rate as a progress bar writes it: `1.64 it/s`, and seconds for one where that is more than a second. */
+export function formatPace(perSecond: number, unit: string): string {
+  return perSecond < 1 ? `${formatNumber(1 / perSecond, 3)} s/${unit}` : `${formatNumber(perSecond, 3)} ${unit}/s`;
+}
+
 /** A share as a percentage with two significant digits: `0.02 %`, `61 %`. */
 export function formatShare(share: number): string {
   if (!Number.isFinite(share)) return '–';

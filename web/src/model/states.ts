@@ -51,21 +51,49 @@ export interface Progress {
   leftMs: number | null;
 }
 
+/** What a progress bar shows. */
+interface Meter {
+  n: number;
+  total: number | null;
+  elapsed_s: number | null;
+  rate: number | null;
+  remaining_s: number | null;
+}
+
 export interface ProgressTimes extends RunTimes {
   step: number | null;
   total_steps: number | null;
-  progress: { n: number; total: number | null } | null;
+  progress: (Meter & { at_ms: number; ended: boolean }) | null;
 }
 
-/** What is done and, at the speed so far, how long the rest takes. */
+/** What is done and how long the rest takes: as the program's own bar says, else at the speed so far. */
 export function progressOf(run: ProgressTimes, nowMs: number, perSecond: number | null): Progress | null {
-  const n = run.progress?.n ?? (run.total_steps !== null && run.step !== null ? run.step + 1 : null);
+  const told = run.progress;
+  const n = told?.n ?? (run.total_steps !== null && run.step !== null ? run.step + 1 : null);
   if (n === null) return null;
-  const total = run.progress ? run.progress.total : run.total_steps;
+  const total = told ? told.total : run.total_steps;
   if (!total || total <= 0) return { share: null, n, total: null, leftMs: null };
   const share = Math.min(1, Math.max(0, n / total));
+  if (!stateLook(run.state).open) return { share, n, total, leftMs: null };
+  if (told?.rate) return { share, n, total, leftMs: told.remaining_s === null ? null : Math.max(0, told.remaining_s * 1000) };
   const elapsed = elapsedMs(run, nowMs);
   const rate = perSecond && perSecond > 0 ? perSecond / 1000 : elapsed > 0 ? n / elapsed : 0;
-  const open = stateLook(run.state).open;
-  return { share, n, total, leftMs: open && rate > 0 ? Math.max(0, total - n) / rate : null };
+  return { share, n, total, leftMs: rate > 0 ? Math.max(0, total - n) / rate : null };
+}
+
+export interface BarTimes {
+  /** Counts on while the bar is open and the program can be heard: silence is shown as age, not as standing time. */
+  elapsedMs: number | null;
+  /** How old the news is; null where it will not change. */
+  ageMs: number | null;
+}
+
+/** The clock of a run's progress bar. */
+export function barTimes(run: ProgressTimes, nowMs: number): BarTimes {
+  const told = run.progress;
+  if (!told) return { elapsedMs: null, ageMs: null };
+  const runs = !told.ended && stateLook(run.state).open && run.state !== 'lost';
+  const ageMs = Math.max(0, nowMs - told.at_ms);
+  const shown = told.elapsed_s === null ? null : told.elapsed_s * 1000;
+  return { elapsedMs: shown === null ? null : shown + (runs ? ageMs : 0), ageMs: told.ended || !stateLook(run.state).open ? null : ageMs };
 }

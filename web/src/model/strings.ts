@@ -75,6 +75,8 @@ const en = {
   'run.left': '{time} left',
   'run.live': 'live',
   'run.age': 'data {age} old',
+  'progress.age': 'no progress for {age}',
+  'progress.times': 'Time of the progress bar, and what is left',
   'run.waiting': 'waiting for the first point',
   'run.reconnecting': 'reconnecting',
   'run.cost': 'cost of logging',

@@ -75,6 +75,8 @@ export const zh: Record<StringKey, string> = {
   'run.left': '剩余 {time}',
   'run.live': '实时',
   'run.age': '数据为 {age} 前',
+  'progress.age': '{age} 无新进展',
+  'progress.times': '进度条已用与剩余时间',
   'run.waiting': '等待第一个点',
   'run.reconnecting': '正在重连',
   'run.cost': '记录开销',

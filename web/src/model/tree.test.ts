@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { branchesOf, findLeaves, leavesOf } from './tree';
-import { elapsedMs, progressOf, stateLook } from './states';
+import { barTimes, elapsedMs, progressOf, stateLook } from './states';
 
 describe('config', () => {
   const leaves = leavesOf({ lr: 1e-3, opt: { name: 'adam', betas: [0.9, 0.99], empty: {} }, data: { path: { root: '/d' } } });
@@ -37,8 +37,19 @@ describe('states', () => {
 
   it('tell progress and what is left', () => {
     expect(progressOf(run, 11_000, null)).toEqual({ share: 0.25, n: 25, total: 100, leftMs: 30_000 });
-    expect(progressOf({ ...run, progress: { n: 5, total: null } }, 11_000, null)).toEqual({ share: null, n: 5, total: null, leftMs: null });
+    const bar = { n: 5, total: null, elapsed_s: 2, rate: null, remaining_s: null, at_ms: 10_000, ended: false };
+    expect(progressOf({ ...run, progress: bar }, 11_000, null)).toEqual({ share: null, n: 5, total: null, leftMs: null });
     expect(progressOf({ ...run, state: 'failed' }, 11_000, 5)?.leftMs).toBeNull();
+  });
+
+  it('take over what the bar of the program says', () => {
+    const bar = { n: 4, total: 20, elapsed_s: 4, rate: 0.5, remaining_s: 32, at_ms: 9_000, ended: false };
+    const told = { ...run, progress: bar };
+
+    expect(progressOf(told, 11_000, 99)).toEqual({ share: 0.2, n: 4, total: 20, leftMs: 32_000 });
+    expect(barTimes(told, 11_000)).toEqual({ elapsedMs: 6_000, ageMs: 2_000 });
+    expect(barTimes({ ...told, state: 'lost' }, 11_000)).toEqual({ elapsedMs: 4_000, ageMs: 2_000 });
+    expect(barTimes({ ...told, progress: { ...bar, ended: true } }, 11_000)).toEqual({ elapsedMs: 4_000, ageMs: null });
   });
 
   it('survive a word they do not know', () => expect(stateLook('hibernating').tone).toBe('quiet'));

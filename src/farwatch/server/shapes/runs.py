@@ -25,7 +25,7 @@ class ProjectList(TypedDict):
     projects: list[ProjectRow]
 
 
-class Meter(TypedDict):
+class Bar(TypedDict):
     """What a progress bar shows."""
 
     n: Annotated[float, "How many are done."]
@@ -39,12 +39,12 @@ class Meter(TypedDict):
     scale: Annotated[int | None, "1000 or 1024 where the bar shortens its numbers with k, M, …."]
 
 
-class Progress(Meter):
+class Progress(Bar):
     """How far a run says that it is: its outermost bar."""
 
     at_ms: Annotated[int, "When it said so."]
     ended: Annotated[bool, "Whether the bar is closed: its clock stands."]
-    bars: Annotated[list[Meter], "The bars inside it, outermost first."]
+    bars: Annotated[list[Bar], "The bars inside it, outermost first."]
 
 
 class RunRow(TypedDict):
