@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from farwatch.runner.ends import End
+from farwatch.sdk.joining import JOINED
 from farwatch.sdk.lines import Chunk, Screen
 from farwatch.sdk.session import RunPlace
 from farwatch.sdk.writer import Writer
@@ -85,6 +86,8 @@ class Keeper:
         if self._thread.is_alive():
             self._thread.join(30)
         body: dict[str, Any] = {"state": str(end.state), "reason": end.reason, **end.facts}
+        if (self.folder / JOINED).exists():
+            body["joined"] = True  # the server waits for that journal as well
         with contextlib.suppress(OSError, ValueError):
             self._append(Kind.GOODBYE, body, vital=True)
             self._writer.journal.close()

@@ -374,11 +374,13 @@ class Applier:
         state, reason = states.end_of_goodbye(change.body)
         meter = change.body.get("meter")
         cause = {"state": state, "reason": reason, "exit_code": change.body.get("exit_code")}
+        if change.body.get("assumed") is True:
+            cause["assumed"] = True
         before = self.writer.cause or {}
         if "killed_by" in before:  # its agent has said so; what the program says on its way out does not undo it
             cause = before
         elif self.writer.role == states.RUNNER:
-            cause |= {key: change.body[key] for key in ("signal", "oom", "killed_by") if key in change.body}
+            cause |= {key: change.body[key] for key in ("signal", "oom", "killed_by") if key in change.body} | {"joined": change.body.get("joined") is True}
         self.writer = replace(
             self.writer,
             ending="goodbye",

@@ -188,9 +188,12 @@ class Liveness:
         run = writes.run(run_no)
         if run is None or run.final or run.state in UNTOUCHED:
             return
-        if run.ends_as is not None:  # a goodbye has come, files have not, and nobody is left to send them
+        if run.ends_as is not None or run.state == State.FINISHING:
+            # A goodbye has come, files or its program's journal have not, and nobody is left to send them.
             states.settle(writes, run_no, self._clock.wall_us() // 1000, wait_for_files=False)
-            return
+            run = writes.run(run_no)
+            if run is None or run.final:
+                return
         contact = self._runs.activity.overlay(run).contact_ms
         when = datetime.fromtimestamp(contact / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         writes.put_run(replace(run, state=State.LOST, reason=f"no contact since {when}", contact_ms=contact))

@@ -74,6 +74,9 @@ def settle(writes: Writes, run_no: int, now_ms: int, *, wait_for_files: bool = T
     deciding = [
         row for row in writes.writers_of(run_no) if row.attempt == run.attempt and row.role in DECIDING
     ]
+    if wait_for_files and _program_to_come(deciding):
+        writes.put_run(replace(run, state=State.FINISHING, reason="waiting for the records of its program"))
+        return
     first = min((row.rank for row in deciding), default=0)  # 0 but in a run whose rank 0 never came
     deciding = [row for row in deciding if row.rank == first]
     if not deciding or any(row.ended_ms is None for row in deciding):
@@ -100,6 +103,12 @@ def settle(writes: Writes, run_no: int, now_ms: int, *, wait_for_files: bool = T
     end_run(writes, run, state, reason, ended_ms)
 
 
+def _program_to_come(deciding: list[WriterRow]) -> bool:
+    """Whether `farwatch run` has said goodbye, and a program in it called `init`, whose journal is still on its way."""
+    said = [row for row in deciding if row.role == RUNNER and row.rank == 0 and (row.cause or {}).get("joined")]
+    return bool(said) and not any(row.role in PROGRAMS for row in deciding)
+
+
 def verdict(writers: list[WriterRow]) -> tuple[State, str]:
     """How a run ended, from its deciding writers of one rank, all of which have ended (`docs/reliability.md`)."""
     programs = [row for row in writers if row.role != RUNNER]
@@ -117,6 +126,8 @@ def verdict(writers: list[WriterRow]) -> tuple[State, str]:
     if programs[0].ending != "goodbye" and true_state != State.FINISHED:
         return true_state, true_reason
     if state == State.FINISHED and true_state != State.FINISHED:
+        if (programs[0].cause or {}).get("assumed"):  # the interpreter was leaving, and did not know its exit code
+            return true_state, true_reason
         return true_state, f"{true_reason}, after the program had finished its run"
     return state, reason
 
