@@ -1,6 +1,5 @@
 """The run as its program holds it: what `farwatch.init` returns."""
 
-import glob
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -9,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from farwatch.errors import UsageError
+from farwatch.sdk import saving
 from farwatch.sdk.config import Config, json_safe
 from farwatch.sdk.notebook import Page
 from farwatch.sdk.notices import Notices
@@ -39,8 +39,8 @@ class Run(Recorder):
     """
 
     __slots__ = (
-        "__weakref__", "_depth", "_lines", "_name", "_notes", "_notices", "_page", "_place", "_reason", "_state", "_steering", "_writer",
-        "_reports", "config", "summary", "tags",
+        "__weakref__", "_depth", "_lines", "_name", "_notes", "_notices", "_page", "_place", "_reason", "_reports", "_state",
+        "_steering", "_writer", "config", "summary", "tags",
     )  # fmt: skip
 
     def __init__(self, writer: Writer, *, config: dict[str, Any], place: Place) -> None:
@@ -140,37 +140,14 @@ class Run(Recorder):
         Names are relative to `base`, by default the working folder, or the file's own folder outside of it. A file
         saved again under one name replaces the earlier one. Never raises; what cannot be read is warned about.
         """
-        kept: list[str] = []
         try:
             if not self._alive[0]:
                 self._after_fork()
-            if self._finished or self._writer.spool is None:
-                return kept
-            root = Path(base).resolve() if base is not None else Path.cwd()
-            text = os.fspath(pattern)
-            found = sorted(path for path in glob.glob(text, recursive=True, include_hidden=True) if os.path.isfile(path))
-            if not found:
-                self._warn(f"save:{text}", f"save(`{text}`) matches no file")
-            for path in found:
-                kept += self._save_one(Path(path), root)
+            if not self._finished and self._writer.spool is not None:
+                return saving.save(self, self._writer.spool, os.fspath(pattern), base)
         except Exception as error:
             self._trouble(error, "save()")
-        return kept
-
-    def _save_one(self, path: Path, root: Path) -> list[str]:
-        full = path.resolve()
-        name = full.relative_to(root).as_posix() if full.is_relative_to(root) else full.name
-        spool = self._writer.spool
-        if spool is None:
-            return []
-        try:
-            stored, size = spool.keep(full, full.suffix[:16])
-        except OSError as error:
-            self._warn(f"save:{name}", f"`{name}` was not kept: {error}")
-            return []
-        body = {"path": name, "spool": stored, "size": size, "mtime_ms": full.stat().st_mtime_ns // 1_000_000}
-        self._journal.append(encode_json(Kind.FILE, body, time=self._now_us()))
-        return [name]
+        return []
 
     # --- progress
 
