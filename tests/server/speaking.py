@@ -144,6 +144,7 @@ def ask_everything(speaker: Speaker) -> None:
     _ask_of_runs(speaker, run)
     _ask_of_numbers(speaker, run)
     _feed(speaker, run)
+    _steer(speaker, run)
     _change(speaker, run)
 
 
@@ -217,6 +218,34 @@ def _feed(speaker: Speaker, run: Feeder) -> None:
     dead = {"alive": False, "cause": {"signal": 9, "text": "killed"}, "records_behind": 1}
     beats = {"writers": {run.writer: {"alive": True}, told["writer"]: dead}, "next_s": 10, "host": "box", "version": "1"}
     speaker.ask("POST", "/agents/{agent}/beat", {"agent": "one"}, beats)
+
+
+STEER = {
+    "knobs": {
+        "lr": {"type": "float", "value": 0.1, "default": 0.1, "min": 0, "max": 1, "choices": None, "log": False},
+        "mode": {"type": "str", "value": "a", "default": "a", "min": None, "max": None, "choices": ["a", "b"], "log": False, "by": "Ann"},
+    },
+    "commands": {"evaluate": {"doc": "", "args": [{"name": "n", "type": "int", "required": False, "default": 3, "choices": None}]}},
+    "hooks": ["stop"],
+}
+
+
+def _steer(speaker: Speaker, run: Feeder) -> None:
+    ref = {"ref": run.run}
+    beat = {"writers": {run.writer: {"alive": True}}, "next_s": 10, "host": "box", "version": "1"}
+    speaker.ask("POST", "/agents/{agent}/beat", {"agent": "one"}, beat)
+    run.send([change(Kind.PATCH, {"steer": STEER})])
+    speaker.ask("GET", "/runs/{ref}", ref)
+    asked = {"op": "set", "args": {"name": "lr", "value": "0.2"}, "channel": "page", "expires_s": 60}
+    wish = speaker.ask("POST", "/runs/{ref}/commands", ref, asked)
+    speaker.ask("POST", "/runs/{ref}/commands", ref, {"op": "call", "args": {"name": "evaluate", "args": {"n": 5}}, "text": "go"})
+    order = speaker.ask("POST", "/agents/{agent}/commands", {"agent": "one"}, {"wait_s": 0})["commands"][0]
+    assert order["id"] == wish["id"]
+    speaker.ask("POST", "/agents/{agent}/commands", {"agent": "one"}, {"wait_s": 0, "delivered": [{"id": wish["id"]}]})
+    ended = {"command": wish["id"], "seq": 1, "op": "set", "event": "ended", "state": "applied", "old": 0.1, "new": 0.2}
+    run.send([change(Kind.EVENT, ended)])
+    speaker.ask("GET", "/commands/{command}", {"command": wish["id"], "wait_s": 5})
+    speaker.ask("GET", "/runs/{ref}/commands", ref)
 
 
 def _change(speaker: Speaker, run: Feeder) -> None:

@@ -9,6 +9,21 @@ export interface ActorName {
   scopes: string[];
 }
 
+/** What a person does with an alert. */
+export interface AlertAnswer {
+  acknowledge?: boolean;
+  /** Silent for so long; 0 wakes it. */
+  snooze_s?: number;
+  resolve?: boolean;
+}
+
+/** Alerts, newest first. */
+export interface AlertList {
+  alerts: AlertRow[];
+  /** Alerts of the whole server that need somebody. */
+  firing: number;
+}
+
 /** One occurrence of what a rule watches for, or of what a program alerted. */
 export interface AlertRow {
   id: number;
@@ -235,6 +250,64 @@ export interface CommandInfo {
   doc: string;
   args: ArgumentInfo[];
 }
+
+/** Commands to a run, newest first. */
+export interface CommandList {
+  commands: CommandRow[];
+  total: number;
+}
+
+/** What somebody asks of a run. */
+export interface CommandRequest {
+  /** stop, pause, unpause, checkpoint, set, call or kill */
+  op: string;
+  /** set: name, value. call: name, args. */
+  args?: { [key: string]: Json };
+  /** Made by whoever asks: the same id is never done twice. */
+  id?: string;
+  /** Not done later than so many seconds from now. */
+  expires_s?: number;
+  /** Yes, although it is dangerous. */
+  confirm?: boolean;
+  /** By which way: page, cli, api. */
+  channel?: string;
+  /** As the person wrote it. */
+  text?: string;
+}
+
+/** A command, and how far it is. */
+export interface CommandRow {
+  id: string;
+  run: string | null;
+  attempt: number;
+  /** Rises within a run. */
+  seq: number;
+  op: Op;
+  args: { [key: string]: Json };
+  /** Who asked. */
+  actor: string;
+  channel: string;
+  text: string;
+  accepted_ms: number;
+  expires_ms: number;
+  /** When its agent had put it before the trainer. */
+  delivered_ms: number | null;
+  /** When the trainer began to do it. */
+  started_ms: number | null;
+  ended_ms: number | null;
+  state: CommandState;
+  reason: string;
+  /** Of the run, where it was done. */
+  step: number | null;
+  /** What a command or hook returned. */
+  result: Json;
+  old: Json;
+  new: Json;
+}
+
+export const COMMANDSTATES = ['pending', 'applied', 'refused', 'expired', 'superseded', 'interrupted'] as const;
+/** How far a command is: pending, or one of the five endings. */
+export type CommandState = (typeof COMMANDSTATES)[number];
 
 /** A path of a config that can be a column. */
 export interface ConfigColumn {
@@ -648,6 +721,40 @@ export interface OnceCode {
   expires_ms: number;
 }
 
+export const OPS = ['stop', 'pause', 'unpause', 'checkpoint', 'set', 'call', 'kill', 'start'] as const;
+/** What a command asks for. */
+export type Op = (typeof OPS)[number];
+
+/** A command for an agent to deliver. */
+export interface Order {
+  id: string;
+  /** Whose inbox; null: for the agent itself. */
+  writer: string | null;
+  run: string;
+  seq: number;
+  op: Op;
+  args: { [key: string]: Json };
+  actor: string;
+  channel: string;
+  expires_in_ms: number;
+}
+
+/** What an agent should deliver now. */
+export interface Orders {
+  commands: Order[];
+  epoch: string;
+}
+
+/** What an agent says of commands, and how long it will wait for more. */
+export interface OrdersRequest {
+  /** Objects with `id`: now in the trainer's inbox. */
+  delivered?: { [key: string]: Json }[];
+  /** Objects with `id`, `state`, `reason`, `result`: done by the agent itself. */
+  ended?: { [key: string]: Json }[];
+  profiles?: { [key: string]: Json };
+  wait_s?: number;
+}
+
 /** Every answer that is no success. A refused batch also says where its writer goes on. */
 export interface Problem {
   error: ProblemText;
@@ -747,6 +854,35 @@ export interface Rank {
   host: string;
   /** Ids, oldest first. */
   writers: string[];
+}
+
+/** What people change of rules: name of a rule -> changes, or null for the rule as it comes. */
+export interface RuleChange {
+  /** Each: any of `on`, `level`, `cooldown_s`, `snooze_s`, `metrics`, `then`, and its thresholds by name; null is the default again. */
+  rules: Tree;
+}
+
+/** Rules in force, and what people changed at this scope. */
+export interface RuleList {
+  rules: RuleRow[];
+  /** Rule -> what was changed here. */
+  changes: Tree;
+}
+
+/** A rule as it is in force. */
+export interface RuleRow {
+  name: string;
+  title: string;
+  text: string;
+  level: 'ring' | 'hint';
+  on: boolean;
+  /** One that comes back within so many seconds is the same alert again. */
+  cooldown_s: number;
+  /** Names or patterns with `*` that it watches; empty: the main metric and the losses. */
+  metrics: string[];
+  snoozed_until_ms: number | null;
+  then: Then | null;
+  thresholds: Threshold[];
 }
 
 /** The run that was made, and the writer that stands for its requests. */
@@ -1060,6 +1196,25 @@ export interface TagChange {
   remove?: string[];
 }
 
+/** A command as consequence. */
+export interface Then {
+  op: 'stop' | 'pause' | 'checkpoint' | 'set' | 'call';
+  args: Tree;
+  /** Sent so many seconds after it fired, unless somebody answers; 0: at once. */
+  unless_answered_s: number;
+}
+
+/** A number of a rule. */
+export interface Threshold {
+  name: string;
+  value: number;
+  default: number;
+  min: number;
+  max: number;
+  /** What it means, with its unit. */
+  text: string;
+}
+
 /** A nested mapping. */
 export type Tree = { [key: string]: Json };
 
@@ -1138,20 +1293,29 @@ export interface WriterStatus {
 
 /** GET, by path below the API. `ask` stands in the path and behind its question mark. */
 export interface Get {
+  'alerts': { ask: { project?: string | null; run?: string | null; state?: string | null; before?: number | null; limit?: number | null }; answer: AlertList };
+  'alerts/{id}': { ask: { id: string }; answer: AlertRow };
   'blobs/{sha256}': { ask: { sha256: string; type?: string | null; name?: string | null; sign?: string | null }; answer: Blob };
   'columns': { ask: { project?: string | null }; answer: ColumnList };
+  'commands/{command}': { ask: { command: string; wait_s?: number | null }; answer: CommandRow };
   'info': { ask: Record<string, never>; answer: ServerInfo };
   'problems': { ask: Record<string, never>; answer: ProblemList };
   'projects': { ask: Record<string, never>; answer: ProjectList };
+  'projects/{project}/rules': { ask: { project: string }; answer: RuleList };
+  'rules': { ask: Record<string, never>; answer: RuleList };
   'runs': { ask: { project?: string | null; where?: string | null; q?: string | null; sort?: string | null; columns?: string | null; limit?: number | null; cursor?: string | null; archived?: boolean | null; exact?: boolean | null }; answer: RunList };
   'runs/{ref}': { ask: { ref: string; brief?: boolean | null }; answer: RunDetail };
+  'runs/{ref}/alerts': { ask: { ref: string; state?: string | null; before?: number | null; limit?: number | null }; answer: AlertList };
+  'runs/{ref}/commands': { ask: { ref: string; limit?: number | null; before?: number | null }; answer: CommandList };
   'runs/{ref}/console': { ask: { ref: string; from?: number | null; limit?: number | null; tail?: boolean | null; rank?: number | null; q?: string | null }; answer: ConsolePage };
   'runs/{ref}/costs': { ask: { ref: string }; answer: RunCosts };
   'runs/{ref}/figures/{sha256}': { ask: { ref: string; sha256: string; sign?: string | null }; answer: Blob };
   'runs/{ref}/files': { ask: { ref: string }; answer: FileList };
   'runs/{ref}/files/{path}': { ask: { ref: string; path: string }; answer: Blob };
+  'runs/{ref}/interventions.jsonl': { ask: { ref: string }; answer: Blob };
   'runs/{ref}/media': { ask: { ref: string; name?: string | null; step_min?: number | null; step_max?: number | null; limit?: number | null }; answer: MediaList };
   'runs/{ref}/metrics': { ask: { ref: string; match?: string | null; limit?: number | null; offset?: number | null }; answer: MetricList };
+  'runs/{ref}/rules': { ask: { ref: string }; answer: RuleList };
   'session': { ask: Record<string, never>; answer: Session };
   'writers/{writer}': { ask: { writer: string }; answer: WriterStatus };
   'writers/{writer}/spool/{name}': { ask: { writer: string; name: string }; answer: SpoolOffset };
@@ -1160,11 +1324,14 @@ export interface Get {
 /** POST, by path below the API. `ask` stands in the path and behind its question mark. */
 export interface Post {
   'agents/{agent}/beat': { ask: { agent: string }; body: BeatRequest; answer: BeatAnswer };
+  'agents/{agent}/commands': { ask: { agent: string }; body: OrdersRequest; answer: Orders };
+  'alerts/{id}': { ask: { id: string }; body: AlertAnswer; answer: AlertRow };
   'charts': { ask: Record<string, never>; body: ChartRequest; answer: Chart };
   'live': { ask: Record<string, never>; body: LiveRequest; answer: LiveAnswer };
   'once': { ask: Record<string, never>; answer: OnceCode };
   'prove': { ask: Record<string, never>; body: ProofRequest; answer: Proof };
   'runs': { ask: Record<string, never>; body: RunRequest; answer: RunAnswer };
+  'runs/{ref}/commands': { ask: { ref: string }; body: CommandRequest; answer: CommandRow };
   'runs/{ref}/finish': { ask: { ref: string }; body: FinishRequest; answer: RunRow };
   'runs/{ref}/log': { ask: { ref: string }; body: LogEntry | LogEntry[]; answer: LogAnswer };
   'runs/{ref}/undelete': { ask: { ref: string }; answer: RunRow };
@@ -1176,6 +1343,9 @@ export interface Post {
 
 /** PUT, by path below the API. `ask` stands in the path and behind its question mark. */
 export interface Put {
+  'projects/{project}/rules': { ask: { project: string }; body: RuleChange; answer: RuleList };
+  'rules': { ask: Record<string, never>; body: RuleChange; answer: RuleList };
+  'runs/{ref}/rules': { ask: { ref: string }; body: RuleChange; answer: RuleList };
   'writers/{writer}/spool/{name}': { ask: { writer: string; name: string; offset?: number | null; size?: number | null; sha256?: string | null; media_type?: string | null }; body: Blob; answer: SpoolAnswer };
 }
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from farwatch.errors import UsageError
 from farwatch.server.route import Ask, Endpoint
+from farwatch.server.schema import Raw
 from farwatch.server.shapes import steer as shapes
 
 WAIT_MAX_S = 25.0
@@ -102,6 +103,7 @@ ENDPOINTS = (
         interventions,
         "Everything that people changed in a run, a JSON object per line.",
         media_type="application/jsonl",
+        answer=Raw("the lines, oldest first"),
     ),
     Endpoint(
         "GET",
