@@ -167,8 +167,8 @@ def meter_of(shown: Mapping[str, Any]) -> dict[str, Any]:
         "total": total or None,
         "desc": _words(str(shown.get("prefix") or "").removesuffix(": ")),
         "unit": _words(shown.get("unit")),
-        "elapsed_s": round(elapsed, 3),
-        "rate": float(f"{rate:.6g}") if rate and rate > 0 else None,
+        "elapsed_s": elapsed,
+        "rate": rate if rate and rate > 0 else None,  # not rounded: the page cuts as the bar does
         "postfix": _words(shown.get("postfix")),
         "scale": (1024 if shown.get("unit_divisor") == 1024 else 1000)
         if scale in (True, 1) and scale
