@@ -199,7 +199,7 @@ def test_server_says_what_the_bar_prints(shared: Machine) -> None:
     )
     try:
         with shared.api() as api:
-            run = until(lambda: [run for run in api.runs("v9")], 30, "the run is there")[0]
+            run = until(lambda: list(api.runs("v9")), 30, "the run is there")[0]
             progress = until(
                 lambda: (found := api.run(run.id).detail["progress"]) and found["bars"] and found,
                 30,

@@ -8,14 +8,13 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from farwatch.wire.progress import BARS_MAX, TEXT_MAX
 
 REPORT_NS = 500_000_000
 SPARE = 3  # short bars in a row that may each tell their end at once
-_mono = time.monotonic_ns
 
 
 class Bar(Protocol):
@@ -56,14 +55,15 @@ class Reports:
     *Forks*: a child tells nothing, nor does a rank above 0. *Cost*: between reports one look at the clock per drawing.
     """
 
-    __slots__ = ("_last", "_open", "_pid", "_run", "_silent", "_spare", "_told_ns", "_waiting")
+    __slots__ = ("_clock", "_last", "_open", "_pid", "_run", "_silent", "_spare", "_told_ns", "_waiting")
 
-    def __init__(self, run: Any) -> None:
+    def __init__(self, run: Any, *, clock: Callable[[], int] = time.monotonic_ns) -> None:
         self._run = run
+        self._clock = clock
         self._pid = os.getpid()
         self._silent = run.rank != 0
         self._open: dict[int, weakref.ref[Bar]] = {}
-        self._told_ns = -REPORT_NS
+        self._told_ns = clock() - REPORT_NS
         self._spare = float(SPARE)
         self._last: dict[str, Any] | None = None
         self._waiting: dict[str, Any] | None = None  # an end that came too soon behind the previous report
@@ -80,7 +80,7 @@ class Reports:
 
     def changed(self) -> None:
         """A bar has been drawn anew."""
-        now = _mono()
+        now = self._clock()
         if now - self._told_ns >= REPORT_NS:
             self._guarded(now, None)
 
@@ -90,13 +90,13 @@ class Reports:
         if not self.alone:
             self.changed()
             return
-        now = _mono()
+        now = self._clock()
         self._guarded(now, bar)
 
     def flush(self) -> None:
         """Tell the end that waits, if one does: the run ends, or looks after itself."""
         if self._waiting is not None:
-            self._guarded(_mono(), None)
+            self._guarded(self._clock(), None)
 
     def _guarded(self, now: int, ended: Bar | None) -> None:
         if self._silent or os.getpid() != self._pid:
