@@ -1,9 +1,10 @@
-import { ApiError, getJson } from '../api/client';
+import { ApiError, getJson, patchJson } from '../api/client';
 import type { LiveEvent } from '../api/live';
 import type { Json, ListedRun, Num, RunList } from '../api/types';
 import { assignColours, colourIndex } from '../model/colour';
 import { varying } from '../model/grouping';
 import { isCondition } from '../model/route';
+import type { Change } from '../model/tags';
 import type { ShownRun } from './charts.svelte';
 import type { Group } from '../model/groups';
 import { diverged } from './diverged.svelte';
@@ -11,6 +12,7 @@ import { live } from './live.svelte';
 import { RunMetrics } from './metrics.svelte';
 import { prefs } from './prefs.svelte';
 import { router } from './router.svelte';
+import { toast } from './toast.svelte';
 
 const PAGE = 100;
 const AUTO = 5; // runs shown before anybody chooses: as many as can have both training and validation lines
@@ -34,6 +36,10 @@ export class ProjectPage {
   loaded = $state(false);
   text = $state(router.query.get('q') ?? '');
   sort = $state(router.query.get('sort') ?? '-created');
+  /** Whether the archive is shown in place of the runs. */
+  archive = $state(router.query.get('archived') === '1');
+  /** How many runs are in the archive. */
+  archived = $state(0);
   /** Chosen short ids; null while nobody has chosen, then the newest are shown. */
   chosen = $state.raw<string[] | null>(router.query.has('runs') ? (router.query.get('runs') ?? '').split(',').filter(Boolean) : null);
   names = $state.raw<string[]>([]);
@@ -82,6 +88,10 @@ export class ProjectPage {
     router.set({ runs: runs === null ? null : runs.length ? runs.join(',') : ',' });
   }
 
+  chooseAll(): void {
+    this.choose(this.runs.slice(0, MOST).map((run) => run.short));
+  }
+
   toggle(run: ListedRun): void {
     const now = this.selected.map((selected) => selected.short);
     this.choose(now.includes(run.short) ? now.filter((short) => short !== run.short) : [...now, run.short].slice(-MOST));
@@ -91,6 +101,30 @@ export class ProjectPage {
     this.text = text;
     router.set({ q: text || null });
     this.#later(200);
+  }
+
+  showArchive(shown: boolean): void {
+    this.archive = shown;
+    this.runs = [];
+    this.loaded = false;
+    router.set({ archived: shown ? '1' : null });
+    this.choose(null);
+    void this.load();
+  }
+
+  /** Change runs and say so, with the way back. Returns whether all of it was done. */
+  async change(changes: readonly Change[], said: string): Promise<boolean> {
+    const send = async (part: 'patch' | 'back'): Promise<void> => {
+      // one after the other: a server of one writing thread gains nothing by many at once
+      try {
+        for (const change of changes) await patchJson('runs/{ref}', { ref: change.run }, change[part]);
+      } finally {
+        await Promise.all([this.load(), this.#countArchived()]);
+      }
+    };
+    if (!(await toast.attempt(() => send('patch')))) return false;
+    toast.say(said, () => send('back'));
+    return true;
   }
 
   sortBy(key: string): void {
@@ -124,12 +158,18 @@ export class ProjectPage {
       this.next = list.next;
       this.error = null;
       void this.#loadNames();
+      if (!this.loaded) void this.#countArchived();
     } catch (error) {
       if (sequence !== this.#sequence) return;
       this.error = error instanceof ApiError ? error : new ApiError(0, 'unknown', String(error));
       if (this.error.status === 0) this.#later(2000);
     }
     this.loaded = true;
+  }
+
+  async #countArchived(): Promise<void> {
+    const list = await getJson('runs', { project: this.project, where: 'archived', archived: true, limit: 1 }).catch(() => null);
+    if (list) this.archived = list.total;
   }
 
   async more(): Promise<void> {
@@ -168,7 +208,8 @@ export class ProjectPage {
   #page(columns: string[], cursor: string | null, limit: number): Promise<RunList> {
     const text = this.text.trim();
     const found = text.replace(/^where:\s*/, '');
-    const wanted = isCondition(text) ? { where: found } : { q: found };
+    const condition = isCondition(text);
+    const wanted = this.archive ? { archived: true, where: condition ? `(${found}) and archived` : 'archived', ...(condition ? {} : { q: found }) } : condition ? { where: found } : { q: found };
     return getJson('runs', { project: this.project, ...wanted, sort: this.sort, columns: columns.join(','), limit, cursor });
   }
 
@@ -253,6 +294,7 @@ export class ProjectPage {
     const changed = new Map(answer.runs.filter((run) => run.project === this.project).map((run) => [run.id, run]));
     if (changed.size) {
       const known = new Set(this.runs.map((run) => run.id));
+      const moved = this.runs.some((run) => (changed.get(run.id) ?? run).archived !== this.archive);
       this.runs = this.runs.map((run) => {
         const row = changed.get(run.id);
         if (!row) return run;
@@ -262,7 +304,7 @@ export class ProjectPage {
       // a run that the filter leaves out announces itself with every point; it is asked about once
       const fresh = [...changed.keys()].filter((id) => !known.has(id) && !this.#seen.has(id));
       for (const id of fresh) this.#seen.add(id);
-      if (fresh.length) this.#later(100);
+      if (fresh.length || moved) this.#later(100);
       else if (!this.#timer) this.#later(5000); // other cells than the main metric: soon enough
     }
     if (answer.removed.some((id) => this.runs.some((run) => run.id === id))) this.#later(100);
