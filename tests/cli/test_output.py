@@ -1,6 +1,7 @@
 """What reaches a terminal, and how numbers read there."""
 
 import io
+import math
 import sys
 
 import numpy as np
@@ -106,3 +107,12 @@ def test_curve_without_a_finite_value_says_so() -> None:
 def test_sparkline_has_gaps_where_values_are_not_finite() -> None:
     assert sparkline([0.0, 7.0, float("nan"), 3.5], 10) == "▁█ ▄"
     assert sparkline([float("nan")], 10) == ""
+
+
+def test_a_sparse_curve_is_joined_but_not_across_a_gap() -> None:
+    def filled(values: list[float]) -> list[bool]:
+        columns = zip(*(row[2:] for row in draw(_line(values), 42, 3)), strict=True)
+        return [any(cell not in " ×" for cell in column) for column in columns]
+
+    assert all(filled([1.0, 3.0, 2.0, 1.0]))
+    assert filled([1.0, 3.0, math.nan, 1.0, 2.0]) == [True] * 11 + [False] * 18 + [True] * 11

@@ -1,7 +1,7 @@
 """Curves out of characters: a braille cell holds two columns of four dots, or blocks where only ASCII is safe."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -39,17 +39,34 @@ def _cells(
     across = (line.x - start) / (end - start) * (dots_x - 1) if end > start else np.zeros(len(line.x))
     span = high - low if high > low else 1.0
     grid = np.zeros((height, width), dtype=np.uint8)
-    for x, least, most, good in zip(across.round().astype(int), line.min, line.max, finite, strict=True):
+    before: tuple[int, int, int] | None = None
+    for x, least, most, good in zip(across.round().astype(int).tolist(), line.min, line.max, finite, strict=True):
         if not good:
+            before = None  # a gap
             continue
-        top, bottom = (round((high - value) / span * (dots_y - 1)) for value in (float(most), float(least)))
+        top, bottom = (round((high - float(value)) / span * (dots_y - 1)) for value in (most, least))
         for y in range(top, bottom + 1):
             grid[y // 4, x // 2] |= _DOTS[x % 2][y % 4]
+        for dot_x, dot_y in _between(before, (x, top, bottom)):
+            grid[dot_y // 4, dot_x // 2] |= _DOTS[dot_x % 2][dot_y % 4]
+        before = (x, top, bottom)
     cells = [[chr(0x2800 + int(dots)) if dots else " " for dots in row] for row in grid]
     for x in across[line.nonfinite > 0].round().astype(int):
         if cells[-1][x // 2] == " ":
             cells[-1][x // 2] = "×"
     return cells
+
+
+def _between(before: tuple[int, int, int] | None, after: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
+    """The dots that join two neighbours, each at `x` from `top` to `bottom`: a sparse curve is a line, no scattered dots."""
+    if before is None:
+        return
+    (left, top, bottom), (right, next_top, next_bottom) = before, after
+    start = min(max((next_top + next_bottom) // 2, top), bottom)  # from where the one comes nearest to the other
+    end = min(max(start, next_top), next_bottom)
+    length = max(right - left, abs(end - start))
+    for step in range(1, length):
+        yield left + round((right - left) * step / length), start + round((end - start) * step / length)
 
 
 def sparkline(values: Sequence[float], width: int) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 
 from farwatch.api.contact import Contact
-from farwatch.cli.output import clean, emit, emit_json, json_option, size
+from farwatch.cli.output import clean, emit, emit_json, json_option, size, wrapped
 from farwatch.errors import FarwatchError
 from farwatch.sdk.place import filesystem_type, is_local_filesystem
 from farwatch.servers import CREDENTIALS, LOCAL_SERVER, find_server, local_server, read_private
@@ -58,9 +58,9 @@ def doctor(as_json: bool) -> None:
         emit_json({"version": VERSION, "checks": [asdict(check) for check in found], "settings": shown})
     else:
         for check in found:
-            emit(f"{MARKS[check.level]} {check.name:<12} {clean(check.text)}")
+            emit(wrapped(f"{MARKS[check.level]} {check.name:<12} {clean(check.text)}", 15))
             if check.hint:
-                emit(f"  {'':<12} → {clean(check.hint)}")
+                emit(wrapped(f"  {'':<12} → {clean(check.hint)}", 17))
         given = {name: told for name, told in shown.items() if told["source"] != "default"}
         if given:
             emit("\nsettings that are not the default")

@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+TEXT_LEAST = 8  # columns that a text keeps however narrow the terminal is
 
 # Escape sequences (CSI, OSC and the rest) and other control characters: text of a run may not drive this terminal.
 _ESCAPES = re.compile(
@@ -65,18 +67,41 @@ def table(
 ) -> None:
     """Write rows under a head, in columns two spaces apart.
 
-    In a terminal the last column is cut at the edge; into a pipe or a file nothing is cut. `right`: columns of numbers.
+    In a terminal that is too narrow the widest columns of text are cut; into a pipe or a file nothing is cut. `right`: columns of
+    numbers, which are never cut.
     """
     texts = [[clean(cell).replace("\n", " ") for cell in row] for row in rows]
     widths = [max([wide(name)] + [wide(row[index]) for row in texts]) for index, name in enumerate(head)]
     edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if edge is not None:
+        _narrow(widths, edge, right)
     for row in [list(head), *texts]:
         cells = []
         for index, cell in enumerate(row):
+            cell = _cut(cell, widths[index])
             space = " " * (widths[index] - wide(cell))
             cells.append(space + cell if index in right else cell + space)
         line = "  ".join(cells).rstrip()
         emit(line if edge is None else _cut(line, edge))
+
+
+def _narrow(widths: list[int], edge: int, right: frozenset[int]) -> None:
+    """Take from the widest column of text until a table is no wider than `edge`, or each has come down to `TEXT_LEAST`."""
+    spare = [index for index in range(len(widths)) if index not in right]
+    while spare and sum(widths) + 2 * (len(widths) - 1) > edge:
+        widest = max(spare, key=lambda index: widths[index])
+        if widths[widest] <= TEXT_LEAST:
+            return
+        widths[widest] -= 1
+
+
+def wrapped(text: str, indent: int) -> str:
+    """A line broken at words for the terminal, if there is one, its further lines `indent` columns to the right."""
+    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if edge is None or wide(text) <= edge or edge < indent + TEXT_LEAST:
+        return text
+    kept = text[:indent]  # what stands in front is not broken, nor are its spaces taken for one
+    return textwrap.fill(text[indent:], edge, initial_indent=kept, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def wide(text: str) -> int:

@@ -16,6 +16,7 @@ from farwatch.agent.sync import sync as send
 from farwatch.cli.output import clean, emit_json, json_option, say, size, table
 from farwatch.errors import UsageError
 from farwatch.settings import load, state_dir
+from farwatch.wire.ids import short_id
 
 
 @click.command()
@@ -88,36 +89,47 @@ def status(clear: bool, yes: bool, as_json: bool) -> None:
             }
         )
         return
+    if not found:
+        say(f"nothing is kept in {folder}")
+        return
+    _show(found)
+
+
+def _show(found: Sequence[WriterStatus]) -> None:
+    """One row per journal; those that the agent writes beside a run only while something of them waits."""
+    shown = [j for j in found if j.role == "trainer" or j.records_unsent or j.files_unsent or j.set_aside or j.refused]
+    files = any(journal.files_unsent for journal in shown)
     rows = [
         (
-            f"{journal.run[:7]}{'' if journal.role == 'trainer' else ' ' + journal.role}",
+            f"{short_id(journal.run)}{'' if journal.role == 'trainer' else ' ' + journal.role}",
             journal.name or "",
             journal.project,
             {True: "running", False: "ended", None: "unknown"}[journal.alive],
             journal.records,
-            journal.records_unsent,
-            size(journal.bytes_unsent),
-            journal.files_unsent,
+            f"{journal.records_unsent} ({size(journal.bytes_unsent)})" if journal.records_unsent else "0",
+            *([journal.files_unsent] if files else []),
             _where(journal),
         )
-        for journal in found
+        for journal in shown
     ]
-    if not rows:
-        say(f"nothing is kept in {folder}")
-        return
-    table(
-        rows,
-        ("run", "name", "project", "process", "records", "unsent", "size", "files", "where"),
-        right=frozenset({4, 5, 6, 7}),
-    )
+    head = ("run", "name", "project", "process", "records", "unsent", *(["files"] if files else []), "where")
+    table(rows, head, right=frozenset(range(4, len(head) - 1)))
+    for journal in shown:
+        if journal.refused:
+            say(f"{short_id(journal.run)} was refused: {clean(journal.refused)}")
+    aside = sum(journal.set_aside for journal in shown)
+    if aside:
+        say(f"{aside} records were refused and set aside; once the reason is gone: farwatch sync --retry")
 
 
 def _where(journal: WriterStatus) -> str:
     if journal.refused:
-        return f"refused: {journal.refused}"
+        return "refused"
+    if journal.set_aside:
+        return f"{journal.set_aside} set aside"
     if journal.mode == "offline" and not journal.complete:
-        return "kept here; send it with: farwatch sync"
-    return journal.url or journal.address or "no server yet"
+        return "here: farwatch sync"
+    return (journal.address or "no server yet").removeprefix("http://")
 
 
 def _clear(

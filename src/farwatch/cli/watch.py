@@ -22,6 +22,9 @@ from farwatch.wire.states import FINAL
 WAIT_S = 10
 PAUSE_S = 0.25  # at most four drawings a second
 CONSOLE_LINES = 200
+TAIL_LEAST = 3  # lines of the console that charts leave room for
+CHART_LEAST, CHART_MOST, FRAME = 3, 10, 2  # lines of a chart inside its frame, and of the frame
+WIDE, NARROW = 90, 56  # columns of the terminal: two charts side by side from the first, or the second if they must
 STYLES = {
     "running": "green",
     "finished": "blue",
@@ -179,41 +182,63 @@ def _headline(view: View) -> str:
 
 def _live(feed: Feed, once: bool) -> None:
     console = Console()
-    with Live(console=console, auto_refresh=False, screen=not once, transient=False) as live:
+    if once:
+        for view in feed.views(once):
+            console.print(_screen(view, console.width, console.height - 1))  # the prompt comes below it
+        return
+    with Live(console=console, auto_refresh=False, screen=True) as live:
         for view in feed.views(once):
             live.update(_screen(view, console.width, console.height), refresh=True)
-    if not once:
-        emit(_headline(view))
+    emit(_headline(view))
 
 
 def _screen(view: View, width: int, height: int) -> Group:
+    """The whole picture, never higher than the terminal: what does not fit is left out, charts last."""
     head = Text(
         _headline(view), style=STYLES.get(view.detail["state"], ""), no_wrap=True, overflow="ellipsis"
     )
-    columns = 2 if width >= 90 and len(view.lines) > 1 else 1
-    rows = max(1, -(-len(view.lines) // columns))
-    chart_height = max(3, min(10, (height * 2 // 3) // rows - 2))
+    tail_least = min(TAIL_LEAST, len(view.console))
+    columns, rows, chart_height = _layout(len(view.lines), width, height - 1 - tail_least)
     grid = Table.grid(expand=True, padding=0)
     for _ in range(columns):
         grid.add_column(ratio=1)
-    panels = [_panel(line, view, width // columns - 4, chart_height) for line in view.lines]
-    for start in range(0, len(panels), columns):
-        grid.add_row(*panels[start : start + columns])
-    room = max(3, height - rows * (chart_height + 2) - 3)
+    widths = [width // columns + (place < width % columns) for place in range(columns)]
+    for start in range(0, columns * rows, columns):
+        shown = view.lines[start : start + columns]
+        grid.add_row(*(_panel(line, view, wide, chart_height) for line, wide in zip(shown, widths, strict=False)))
+    room = height - 1 - rows * (chart_height + FRAME)
     tail = Text(
-        "\n".join(clean(line.text) for line in view.console[-room:]),
+        "\n".join(clean(line.text) for line in view.console[-room:] if room > 0),
         no_wrap=True,
         overflow="ellipsis",
         style="dim",
     )
-    return Group(head, grid, tail)
+    return Group(head, *([grid] if rows else []), *([tail] if tail.plain else []))
+
+
+def _layout(charts: int, width: int, height: int) -> tuple[int, int, int]:
+    """Columns, rows, and lines of a chart's inside, for `charts` charts in `height` lines.
+
+    One column where the window is narrow, unless they would not all fit below one another.
+    """
+    most = max(0, height // (CHART_LEAST + FRAME))
+    columns = 2 if charts > 1 and (width >= WIDE or (charts > most and width >= NARROW)) else 1
+    rows = min(-(-charts // columns), most)
+    return columns, rows, min(CHART_MOST, height // rows - FRAME) if rows else 0
 
 
 def _panel(line: Line, view: View, width: int, height: int) -> Panel:
     title = f"{clean(line.name)} {short_number(view.last.get(line.name))}"
+    steps = f"{_step(line.x[0])} … {_step(line.x[-1])}" if len(line.x) > 1 else ""
     return Panel(
-        Text("\n".join(draw(line, width, height)), no_wrap=True),
-        title=Text(title),
+        Text("\n".join(draw(line, width - 4, height)), no_wrap=True),
+        title=Text(title, no_wrap=True, overflow="ellipsis"),
         title_align="left",
+        subtitle=Text(steps) if steps else None,
+        subtitle_align="right",
         border_style="dim",
     )
+
+
+def _step(x: float) -> str:
+    return short_number(round(float(x)) if abs(x) >= 100 else float(x))  # the middle of a bucket

@@ -202,7 +202,7 @@ def announce(started: Started, *, as_json: bool = False) -> None:
         print(f"farwatch: {started.notice}; using another one", file=sys.stderr)
     print(f"farwatch: {started.once}", flush=True)
     print(
-        "farwatch: this link opens one browser, for five minutes; `farwatch open` prints a new one",
+        "farwatch: this link opens one browser, for 5 minutes; a new one: farwatch open",
         file=sys.stderr,
         flush=True,
     )
