@@ -27,23 +27,26 @@ def test_cost_of_logging_is_told_in_full_by_a_click_and_on_a_phone(
     with server.api() as api:
         run = server.ended(api, project)[0]
         meter = run.detail["meter"]
-    assert (meter["calls"], meter["dropped"]) == (500, 0)
+    assert 480 <= meter["calls"] <= 500, "some calls stand for those since the one before"
+    assert meter["dropped"] == 0
     page.goto(f"{server.address}/r/{run.id[:7]}")
 
     page.get_by_role("button", name="cost of logging").click()
 
     costs = page.locator("#cost-of-logging")
     expect(costs).to_be_visible()
-    said = dict(zip(costs.locator("dt").all_inner_texts(), costs.locator("dd").all_inner_texts(), strict=True))
+    said = dict(
+        zip(costs.locator("dt").all_inner_texts(), costs.locator("dd").all_inner_texts(), strict=True)
+    )
     assert list(said) == ["calls", "in log() altogether", "of wall time", "worst call", "points dropped"]
-    assert (said["calls"], said["points dropped"]) == ("500", "0")
+    assert (said["calls"], said["points dropped"]) == (str(meter["calls"]), "0")
     assert _close(said["in log() altogether"], meter["total_ns"] / 1e6)
     assert _close(said["of wall time"], 100 * meter["total_ns"] / meter["wall_ns"])
     assert _close(said["worst call"], meter["worst_ns"] / 1e3)
 
     phone_page.goto(f"{server.address}/r/{run.id[:7]}/history")
     section = phone_page.locator("section").filter(has_text="Cost of logging")
-    expect(section).to_contain_text("500")
+    expect(section).to_contain_text(said["calls"])
     expect(section).to_contain_text(said["worst call"])
 
 
@@ -83,7 +86,10 @@ class Agent:
 
     def beat(self, records: int, size: int) -> None:
         told = {"alive": True, "records_behind": records, "bytes_behind": size}
-        self.post("agents/played/beat", {"writers": {self.writer: told}, "next_s": 10, "host": "box", "version": "0"})
+        self.post(
+            "agents/played/beat",
+            {"writers": {self.writer: told}, "next_s": 10, "host": "box", "version": "0"},
+        )
 
 
 def test_records_on_their_way_are_shown_and_go_as_they_arrive(

@@ -59,6 +59,7 @@ export class ProjectPage {
   #stop: () => void;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #sequence = 0;
+  #sought = '';
   #beaten = new Map<string, number>();
   #seen = new Set<string>();
 
@@ -239,7 +240,7 @@ export class ProjectPage {
         const known = this.#known.get(run.id);
         if (known && !stale.includes(run.id)) return;
         const metrics = known ?? new RunMetrics(run.id);
-        await metrics.load().then(() => this.#known.set(run.id, metrics), () => {}); // asked again with the next change
+        await metrics.load().then(() => this.#known.set(run.id, metrics) && metrics.search(this.#sought), () => {}); // asked again with the next change
       }),
     );
     this.#gather();
@@ -252,6 +253,7 @@ export class ProjectPage {
   }
 
   async search(text: string): Promise<void> {
+    this.#sought = text;
     await Promise.all(this.#mine().map((metrics) => metrics.search(text)));
     this.#gather();
   }

@@ -52,6 +52,7 @@ export class RunPage {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #want = '';
   #beaten = 0;
+  #sought = '';
   #asking: ReturnType<typeof setTimeout> | undefined;
   #askedMs = 0;
 
@@ -83,6 +84,12 @@ export class RunPage {
     this.loaded = true;
   }
 
+  /** Look for names that are not here, now and in what is loaded later. */
+  async search(text: string): Promise<void> {
+    this.#sought = text;
+    await this.known?.search(text);
+  }
+
   /** Take over what a change of the run was answered with. */
   merge(row: Partial<RunDetail>): void {
     if (this.detail) this.detail = { ...this.detail, ...row };
@@ -93,6 +100,7 @@ export class RunPage {
     const known = this.known ?? new RunMetrics(this.detail.id);
     await known.load();
     this.known = known;
+    await known.search(this.#sought);
   }
 
   /** Which of the heavier tabs have anything to show. */
