@@ -7,7 +7,7 @@ the run is told what the bar shows; the end of each iteration is a safe point; a
 import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 from farwatch import settings
@@ -43,6 +43,7 @@ class Reported:
     def __init__(self, *args: Any, mute: bool | None = None, run: Any = None, **kwargs: Any) -> None:
         self._farwatch_run = run
         self._farwatch_muted = False
+        self._farwatch_left = LOOK_EVERY
         self._farwatch_shown: dict[str, Any] | None = None
         self._farwatch_end: dict[str, Any] | None = None
         listed = list(args)
@@ -143,12 +144,6 @@ class Reported:
         if not self.monitor_interval and self._time() - self.last_print_t >= max(self.maxinterval, MONITOR_S):
             self.miniters = 1
 
-    def update(self, n: float | None = 1) -> Any:
-        """Count `n` iterations more, as tqdm does."""
-        if not self.disable and self.miniters > 1:
-            self._unstick()
-        return super().update(n)  # type: ignore[misc]
-
     # --- asyncio: as in `tqdm.asyncio`, but the iterable is asked for its iterator once
 
     def __aiter__(self) -> AsyncIterator[Any]:
@@ -173,7 +168,7 @@ class Reported:
         except BaseException:
             self.close()
             raise
-        self.update()
+        self.update()  # type: ignore[attr-defined]
         return item
 
     def send(self, *args: Any, **kwargs: Any) -> Any:
@@ -203,6 +198,21 @@ class Reported:
     @classmethod
     def set_lock(cls, lock: Any) -> None:
         _base().set_lock(lock)
+
+
+def _watched(update: Callable[..., Any]) -> Callable[..., Any]:
+    """tqdm's `update`, which now and then looks whether the bar stands still."""
+
+    @wraps(update)
+    def watched(self: Any, n: float | None = 1) -> Any:
+        self._farwatch_left -= 1
+        if not self._farwatch_left:
+            self._farwatch_left = LOOK_EVERY
+            if not self.disable and self.miniters > 1:
+                self._unstick()
+        return update(self, n)
+
+    return watched
 
 
 def _awaited(items: Iterator[Any]) -> Callable[[], Any]:
@@ -263,12 +273,8 @@ def tqdm_class() -> Any:
         from tqdm.autonotebook import tqdm as chosen  # optional, and only here
     own = Reported.__doc__ or ""
     doc = f"{chosen.__doc__ or _base().__doc__}\n\n    Farwatch adds:{own.partition('.')[2]}"
-    widget = chosen is not _base()
-    return type(
-        "tqdm",
-        (Reported, chosen),
-        {"__module__": "farwatch.tqdm", "__doc__": doc, "_farwatch_widget": widget},
-    )
+    more = {"__doc__": doc, "__module__": "farwatch.tqdm", "update": _watched(chosen.update)}
+    return type("tqdm", (Reported, chosen), {**more, "_farwatch_widget": chosen is not _base()})
 
 
 def make(

@@ -1,0 +1,94 @@
+"""V9: the page shows n/total, percent, elapsed, remaining and rate as the bar of the program does."""
+
+import re
+
+from e2e_server import Server
+from playwright.sync_api import Page, expect
+
+SCRIPT = """
+import farwatch, sys, time
+
+run = farwatch.init(sys.argv[1], system=False, console=False)
+bar = run.progress(total=20, desc="epoch", unit="batch", postfix={"loss": 1.5})
+inner = None
+print(run.id, flush=True)
+for line in sys.stdin:
+    if line.startswith("step"):
+        bar.update(int(line.split()[1]))
+    elif line.startswith("inner"):
+        inner = run.progress(total=8, desc="part")
+        inner.update(2)
+    time.sleep(0.55)  # past the half second between two reports
+    bar.refresh()
+    print(bar, flush=True)
+bar.close()
+run.finish()
+"""
+
+
+def test_page_shows_what_the_bar_of_the_program_says(server: Server, page: Page, project: str) -> None:
+    training = server.training(SCRIPT, project)
+    assert training.stdin is not None and training.stdout is not None
+
+    def says(order: str) -> str:
+        assert training.stdin is not None and training.stdout is not None
+        training.stdin.write(order + "\n")
+        training.stdin.flush()
+        return training.stdout.readline().strip()
+
+    run_id = training.stdout.readline().strip()
+    says("wait")
+    page.goto(f"{server.address}/r/{run_id[:7]}")
+    expect(page.get_by_text("0/20")).to_be_visible()
+
+    line = says("step 4")
+    told = re.fullmatch(r"epoch:  20%\|██        \| 4/20 \[(.+)<(.+), (.+), loss=1.5\]", line)
+    assert told is not None, line
+    expect(page.get_by_text("4/20", exact=True)).to_be_visible()
+    head = page.locator(".line", has=page.get_by_text("4/20", exact=True))
+    expect(head).to_contain_text(re.compile(r"20\s%"))
+    shown, left = _seconds(head.locator(".times").inner_text())
+    bar_shown, bar_left = _seconds(f"{told[1]}, {told[2]} left")
+    assert abs(shown - bar_shown) <= 3, "the bar's text is as old as the question"
+    assert abs(left - bar_left) <= 1
+    assert _rate(head.locator(".pace").inner_text()) == _rate(told[3])
+    expect(head.locator(".times")).not_to_have_text(head.locator(".times").inner_text(), timeout=4_000)
+
+    says("inner")
+    expect(page.get_by_text("› 2/8")).to_be_visible()
+    expect(head.locator("[title*='epoch · 4/20 · loss=1.5']")).to_have_count(1)
+
+    says("step 16")
+    training.communicate(timeout=60)
+    expect(page.get_by_text("20/20", exact=True)).to_be_visible()
+    times = page.locator(".line", has=page.get_by_text("20/20", exact=True)).locator(".times")
+    stands = times.inner_text()
+    page.wait_for_timeout(2_100)  # two ticks of the page's clock, which an ended bar does not follow
+    expect(times).to_have_text(stands)
+
+
+def test_rows_show_how_far_and_how_long(server: Server, page: Page, project: str) -> None:
+    training = server.training(SCRIPT, project)
+    assert training.stdin is not None and training.stdout is not None
+    training.stdout.readline()
+    training.stdin.write("step 4\n")
+    training.stdin.flush()
+    training.stdout.readline()
+
+    page.goto(f"{server.address}/p/{project}")
+
+    expect(page.locator("tbody td.state")).to_have_text(re.compile(r"20\s%\s·\s\d+\s?(s|min)"))
+    training.communicate(timeout=60)
+
+
+def _seconds(text: str) -> tuple[int, int]:
+    """Elapsed and remaining seconds in `00:04, 00:16 left`."""
+    elapsed, left = re.findall(r"(\d+):(\d+)", text)
+    return int(elapsed[0]) * 60 + int(elapsed[1]), int(left[0]) * 60 + int(left[1])
+
+
+def _rate(text: str) -> str:
+    """`1.64batch/s` as three digits and its unit."""
+    found = re.fullmatch(r"([\d.]+)\s*([a-z/]+)", text)
+    assert found is not None, text
+    return f"{float(found[1]):.2g} {found[2]}"
