@@ -56,6 +56,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("sample_s", float, 5.0, "time between samples of the machine's metrics, seconds", "agent"),
     Setting("keep_acknowledged_s", float, 86_400.0, "how long acknowledged journals stay, for a restored server, seconds", "agent"),
     Setting("keep_acknowledged_bytes", int, 4 << 30, "disk that acknowledged journals may take", "agent"),
+    Setting("remote", str, "start", "what may be asked of this machine from afar: `off`, `steer` (no starts) or `start`", "agent"),
+    Setting("kill_grace_s", float, 5.0, "time between SIGTERM and SIGKILL when a run is killed, seconds", "agent"),
     Setting("host", str, "127.0.0.1", "address to listen on; off loopback an administrator must exist", "server"),
     Setting("port", int, PORT, "port to listen on; the next free one if taken", "server"),
     Setting("data", str, "", "data folder; empty: `server` in the state folder", "server"),
@@ -162,6 +164,12 @@ def state_dir(settings: Settings) -> Path:
     if sys.platform == "darwin":
         return home / "Library" / "Application Support" / "farwatch"
     return Path(environment().get("XDG_STATE_HOME") or home / ".local" / "state") / "farwatch"
+
+
+def replace_environment(environ: Mapping[str, str]) -> None:
+    """Make this the process environment; for the supervisor of a program that gets another one than its starter's."""
+    os.environ.clear()
+    os.environ.update(environ)
 
 
 def environment() -> Mapping[str, str]:

@@ -25,6 +25,8 @@ from farwatch.wire.segment import SIDECAR, SUFFIX, segment_name
 
 ANSWER = "agent.json"
 DEATH = "death.json"
+KILLED = "killed.json"  # who had its process killed by a command
+CHILD = "child.json"  # of a `farwatch run`: the program that it runs
 FILES_SENT = "files-sent"
 CLONE = "clone.json"
 ASIDE = "aside"

@@ -13,7 +13,9 @@ from typing import Any
 
 from farwatch import settings as settings_module
 from farwatch.agent.folder import JournalFolder, find_journals
+from farwatch.agent.killing import kill
 from farwatch.agent.lane import Lane
+from farwatch.agent.launcher import Launcher
 from farwatch.agent.place import Alive, Lock
 from farwatch.agent.retention import trim
 from farwatch.agent.sampler import Sampler
@@ -23,9 +25,10 @@ from farwatch.agent.transport import HttpTransport, Transport
 from farwatch.clock import Clock, SystemClock
 from farwatch.errors import DataError
 from farwatch.machine import AGENTS, agent_key
-from farwatch.servers import credential_for, find_server
+from farwatch.servers import credential_for, default_server, find_server
 from farwatch.settings import Settings
 from farwatch.version import VERSION
+from farwatch.wire.commands import Op
 
 LOG = logging.getLogger("farwatch.agent")
 LOOK_S = 0.25
@@ -34,6 +37,7 @@ STAMP_US = 1_000_000
 UNSENT_STAY_US = 24 * 3_600_000_000  # for a server that was named, or has answered before
 NO_SERVER_STAY = 10  # times `idle_exit_s`, where no server has ever been seen
 OTHER_AGENT_S = 15.0
+PROFILES_US = 5_000_000  # how often the agent looks whether there is something that could be started
 CAPTURE_S = 30.0
 CAPTURES = 2  # processes that look at code and packages at a time; each takes a second of a core
 FRESH_US = 60_000_000  # so young, the files of a program that has ended are still those that it ran with
@@ -64,6 +68,9 @@ class Agent:
         self._stop = stop
         self._clock = clock or SystemClock()
         self._tracked: dict[str, Tracked] = {}
+        self._launcher = Launcher(state, allowed=settings.remote == "start")
+        self._profiles_us = -PROFILES_US
+        self._waits = False
         self._passed_over: set[str] = set()
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._sampler = Sampler(self._journals, self._clock, sample_s=settings.sample_s)
@@ -96,6 +103,7 @@ class Agent:
                 return True
             self._alive.stamp()
         self._scan()
+        self._await_starts(now_us)
         self._look(now_us)
         if now_us - self._trimmed_us >= TRIM_US:
             self._trimmed_us = now_us
@@ -175,7 +183,10 @@ class Agent:
 
     def _lane_of(self, folder: JournalFolder) -> Lane:
         told = folder.sidecar
-        key = (str(told.get("server") or ""), str(told.get("credential") or ""))
+        return self._lane(str(told.get("server") or ""), str(told.get("credential") or ""))
+
+    def _lane(self, server: str, credential: str) -> Lane:
+        key = (server, credential)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(
@@ -186,9 +197,29 @@ class Agent:
                 agent_id=agent_key(),
                 host=socket.gethostname(),
                 version=VERSION,
+                obey=lambda order: self._obey(order, server),
+                profiles=self._launcher.profiles,
             )
             lane.start()
         return lane
+
+    def _obey(self, order: dict[str, Any], server: str) -> dict[str, Any] | None:
+        """Do what the agent itself is asked for. In a lane's thread."""
+        if self._settings.remote == "off":
+            return {"state": "refused", "reason": "this machine takes no commands from afar (FARWATCH_REMOTE)"}
+        if order.get("op") == Op.START:
+            return self._launcher.start(order, server=server)
+        mine = [tracked for tracked in list(self._tracked.values()) if tracked.is_of(str(order.get("run")))]
+        return kill(mine, str(order.get("actor") or "somebody"), grace_s=self._settings.kill_grace_s)
+
+    def _await_starts(self, now_us: int) -> None:
+        """Where something can be started, have a way to the server that may ask for it, and stay."""
+        if now_us - self._profiles_us < PROFILES_US:
+            return
+        self._profiles_us = now_us
+        self._waits = self._launcher.waits
+        if self._waits:
+            self._lane(default_server(self._state) or "", "")
 
     # --- watching
 
@@ -266,7 +297,7 @@ class Agent:
             tracked.close()
 
     def _idle(self, now_us: int) -> bool:
-        if any(t.watched.alive and t.folder.has_process for t in self._tracked.values()):
+        if self._waits or any(t.watched.alive and t.folder.has_process for t in self._tracked.values()):
             self._busy_us = now_us
         for lane in self._lanes.values():
             self._busy_us = max(self._busy_us, lane.sent_us)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from farwatch.agent.folder import DEATH, JournalFolder
+from farwatch.agent.folder import ANSWER, DEATH, KILLED, JournalFolder
 from farwatch.agent.reader import walk
 from farwatch.agent.shipper import Shipment
 from farwatch.agent.watcher import NO_GOODBYE, Watched, is_ours, watch
@@ -49,6 +49,10 @@ class Tracked:
         watched.close()
         return False if watched.alive is None and restarted_since(folder.sidecar) else watched.alive
 
+    def is_of(self, run: str) -> bool:
+        """Whether this journal belongs to a run; ranks above 0 learn from the server which that is."""
+        return run in (self.folder.sidecar["run"], self.folder.read_note(ANSWER).get("run"))
+
     def look(self, now_us: int) -> bool:
         """See whether its process still lives; returns whether it has just ended."""
         if self.ended:
@@ -68,6 +72,9 @@ class Tracked:
         before = self.folder.read_note(DEATH)
         said = finish_journal(self.folder)
         cause = self.watched.cause if not said else None
+        killed_by = self.folder.read_note(KILLED).get("by")
+        if isinstance(killed_by, str) and self.folder.role == "trainer":
+            cause = {**(self.watched.cause or {}), "killed_by": killed_by}  # whatever it said on its way out
         if before.get("cause"):
             cause = before["cause"]  # seen when it happened, by an agent before this one
         elif self.folder.has_process:

@@ -5,6 +5,7 @@ Needs NumPy. Everything else of a server (its store, its rules) stays behind HTT
 """
 
 from farwatch.api.client import Api
+from farwatch.api.launch import Profile
 from farwatch.api.run import ConsoleLine, FileEntry, Metric, Run
 from farwatch.api.runs import Runs
 from farwatch.api.series import Chart, Line, Series, SeriesTable
@@ -19,6 +20,7 @@ __all__ = [
     "KnobState",
     "Line",
     "Metric",
+    "Profile",
     "Run",
     "Runs",
     "Series",

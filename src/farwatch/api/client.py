@@ -6,9 +6,11 @@ from typing import Any
 
 from farwatch.api.alerts import Alert, ask_alerts
 from farwatch.api.contact import connect, quoted
+from farwatch.api.launch import Profile, ask_start, list_profiles
 from farwatch.api.run import Run
 from farwatch.api.runs import Runs, ask_runs
 from farwatch.api.series import SeriesTable
+from farwatch.api.steering import Command
 from farwatch.settings import Settings
 
 
@@ -100,6 +102,18 @@ class Api:
         """Change rules of the server or a project: `{"plateau": {"after_s": 600}, "nan": {"on": False}, "spike": None}`."""
         path = "/rules" if project is None else f"/projects/{quoted(project)}/rules"
         self._contact.send("PUT", path, {"rules": dict(rules)})
+
+    def profiles(self) -> list[Profile]:
+        """What can be started, on which machine, with which parameters."""
+        return list_profiles(self._contact)
+
+    def start(self, profile: str, /, machine: str | None = None, **parameters: Any) -> Command:
+        """Start a profile of a machine (its name, `user@name`, or None: the only one that offers it); `result["run"]` is the run.
+
+        Raises `NotFoundError` for an unknown one, `CommandError` for a parameter that it does not take, `EndedError` for a machine
+        that is away, `ForbiddenError`, `BusyError`.
+        """
+        return ask_start(self._contact, profile, machine, parameters, channel="api")
 
     def close(self) -> None:
         """Close the connections; may be called twice. A later question opens new ones."""

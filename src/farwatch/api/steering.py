@@ -160,6 +160,11 @@ class Steerable:
         """End all processes of the run at once, without saving."""
         return self._ask("kill", confirm=True)
 
+    def restart(self) -> Command:
+        """Run the command of this run again, on its machine, as a new run: `result["run"]`. Only of what `farwatch run` has run."""
+        body = {"id": secrets.token_hex(12), "confirm": True, "channel": "api"}
+        return Command(self._contact, self._contact.again(f"/runs/{quoted(self.id)}/restart", body))
+
     def commands(self, limit: int = 100) -> list[Command]:
         """What was asked of the run, newest first."""
         rows = self._contact.get(f"/runs/{quoted(self.id)}/commands", limit=limit)["commands"]

@@ -34,6 +34,7 @@ COMMANDS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("set", "steer", "Give a knob of a run another value."),
             ("call", "steer", "Call a command of a run."),
             ("kill", "steer", "End a run at once, without saving."),
+            ("start", "start", "Start what a machine offers to start."),
             ("run", "run", "Run a program and keep its whole console and its true end."),
         ),
     ),

@@ -46,18 +46,20 @@ def serve(
 
     settings = load().replace(host=host, port=port, data=data, url=url)
 
+    def wake() -> None:
+        if settings.agent:
+            with contextlib.suppress(OSError):  # a trainer, or `farwatch sync`, does it as well
+                start_agent(state_dir(settings), environment())
+
     def ready(started: Started) -> None:
         announce(started, as_json=as_json)
-        if settings.agent and (state_dir(settings) / "journals").is_dir():
-            with contextlib.suppress(OSError):  # a trainer, or `farwatch sync`, does it as well
-                start_agent(
-                    state_dir(settings), environment()
-                )  # for what was logged before there was a server
+        if any((state_dir(settings) / name).exists() for name in ("journals", "launch.toml")):
+            wake()  # for what was logged before there was a server, and for what may be started here
         if wanted or (wanted is None and not as_json and sys.stdout.isatty() and _has_desktop()):
             # A browser may take seconds to start, and this is called between requests.
             threading.Thread(target=_open, args=(started.once,), name="farwatch-open", daemon=True).start()
 
-    run_server(settings, ready=ready)
+    run_server(settings, ready=ready, wake=wake)
 
 
 @click.command("open")

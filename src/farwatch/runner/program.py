@@ -6,19 +6,22 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from farwatch import machine
 from farwatch import settings as settings_module
+from farwatch.agent.launches import Launches, slot_of_command
+from farwatch.errors import FarwatchError
 from farwatch.runner import child as children
 from farwatch.runner.ends import End, end_of, not_started
 from farwatch.runner.keeping import Keeper
 from farwatch.runner.relay import HANDLED, Relay, Signals
 from farwatch.sdk import launch, place, session
 from farwatch.sdk.joining import RUNNER
-from farwatch.sdk.redact import REDACT, mask_argv
+from farwatch.sdk.redact import REDACT, is_secret_name, mask_argv
 from farwatch.sdk.say import say
 from farwatch.sdk.writer import open_writer
 from farwatch.settings import Settings
@@ -27,11 +30,17 @@ from farwatch.wire.ids import is_run_id, new_run_id, run_name, short_id
 from farwatch.wire.segment import WIRE_MAJOR
 
 WAIT_STEP_S = 0.02
+# Of the environment, what belongs to one start and not to the next: launchers' words, our own run, this very terminal.
+PASSING = frozenset("RANK LOCAL_RANK WORLD_SIZE MASTER_PORT FARWATCH_RUN_ID FARWATCH_RUNNER FARWATCH_NAME FARWATCH_TOKEN TERM".split())
+PASSING_PREFIXES = ("TORCHELASTIC_", "OMPI_", "PMI_", "PMIX_", "SLURM_", "SSH_")
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What `farwatch run` was called with. `run_id`: None, a new one. `parent`: the run that this one belongs to."""
+    """What `farwatch run` was called with. `run_id`: None, a new one. `parent`: the run that this one belongs to.
+
+    `origin`: what it was started from if that is no command line: a profile's name and parameters.
+    """
 
     command: Sequence[str]
     project: str | None = None
@@ -41,6 +50,7 @@ class Asked:
     tags: tuple[str, ...] = ()
     quiet: bool = False
     as_json: bool = False
+    origin: Mapping[str, Any] | None = None
 
 
 @dataclass(slots=True)
@@ -131,9 +141,33 @@ def _open(asked: Asked, settings: Settings) -> _Kept | None:
     kept = _Kept(Keeper(writer, where), where, writer.sidecar)
     with contextlib.suppress(Exception):
         where.ensure_agent()
+    with contextlib.suppress(OSError, FarwatchError):
+        _remember(asked, sidecar, state_dir)
     if not asked.quiet and sidecar["rank"] == 0:
         _announce(kept)
     return kept
+
+
+def _remember(asked: Asked, sidecar: Mapping[str, Any], state_dir: Path) -> None:
+    """Keep the command line in this user's own folder, so that its agent can run it again when a person asks for it by run.
+
+    What looks like a secret in the environment is not kept. The slot tells that it runs; the program holds it with us.
+    """
+    launches = Launches(state_dir)
+    if asked.origin is not None:
+        launches.remember(sidecar["run"], dict(asked.origin))
+        return
+    argv, folder = list(asked.command), os.getcwd()
+    kept = {
+        name: value
+        for name, value in settings_module.environment().items()
+        if not is_secret_name(name) and name not in PASSING and not name.startswith(PASSING_PREFIXES)
+    }
+    told = {"argv": argv, "folder": folder, "environment": kept, "project": asked.project, "name": sidecar["name"]}
+    launches.remember(sidecar["run"], told)
+    slot = launches.slot(slot_of_command(argv, folder), shared=True)
+    if slot is not None:
+        os.set_inheritable(slot, True)
 
 
 def _sidecar(asked: Asked, settings: Settings) -> dict[str, Any]:
@@ -223,12 +257,3 @@ def _lasted(seconds: float) -> str:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d} min"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run what the rest of a command line says; for programs that start us without the command line's parser."""
-    return run(Asked(list(arguments)))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

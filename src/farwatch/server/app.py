@@ -14,7 +14,7 @@ from farwatch.server.guard import API, Guard, Names
 from farwatch.server.listen import local_only
 from farwatch.server.pages import Pages
 from farwatch.server.route import Endpoint, NoRoute, Route, check
-from farwatch.server.routes import alerts, charts, content, ingest, live, runs, steer, system
+from farwatch.server.routes import alerts, charts, content, ingest, launch, live, runs, steer, system
 from farwatch.server.services import Services
 from farwatch.settings import Settings
 
@@ -31,6 +31,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *live.ENDPOINTS,
     *alerts.ENDPOINTS,
     *steer.ENDPOINTS,
+    *launch.ENDPOINTS,
 )
 
 

@@ -74,10 +74,13 @@ class _Server(uvicorn.Server):
     on_stop: Callable[[], None] = staticmethod(lambda: None)
 
 
-def serve(settings: Settings, *, ready: Callable[[Started], None] | None = None) -> None:
+def serve(
+    settings: Settings, *, ready: Callable[[Started], None] | None = None, wake: Callable[[], None] | None = None
+) -> None:
     """Run a server until SIGTERM or SIGINT. Blocks.
 
     Leaves its address and secret in `server.json` of the state folder, and takes it away at the end. `ready` is called once it answers.
+    `wake` starts this machine's agent, when a person asks something of it and it has left.
     Raises `UsageError` if it may not or cannot start.
     """
     os.umask(0o077)
@@ -97,6 +100,7 @@ def serve(settings: Settings, *, ready: Callable[[Started], None] | None = None)
     try:
         access = Access(folder / SESSIONS, port, user_name(os.geteuid()), clock)
         services = open_services(settings, data, access, address, VERSION, clock)
+        services.launching.wake = wake or services.launching.wake
     except BaseException:
         sock.close()
         raise

@@ -19,6 +19,7 @@ from farwatch.service.alerts.views import AlertViews
 from farwatch.service.charts import Charts
 from farwatch.service.hub import Hub
 from farwatch.service.ingest import Ingest, not_yet
+from farwatch.service.launching import Launching
 from farwatch.service.liveness import Liveness
 from farwatch.service.runs import Runs
 from farwatch.service.steer import Steer
@@ -47,6 +48,7 @@ class Services:
     hub: Hub
     charts: Charts
     steer: Steer
+    launching: Launching
     alerts: Register
     alert_views: AlertViews
     rules: RuleBook
@@ -139,6 +141,7 @@ def open_services(
             rules=rules,
             charts=Charts(store, runs, lambda: hub.seq),
             steer=steer,
+            launching=Launching(steer, meta, runs, clock),
             uploads=Uploads(data, blobs, runs.spooled, settings),
             feed=Feed(runs, store, ingest, settings, clock),
             server_id=server_id,

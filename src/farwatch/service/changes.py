@@ -378,9 +378,11 @@ class Applier:
             cause["assumed"] = True
         before = self.writer.cause or {}
         if "killed_by" in before:  # its agent has said so; what the program says on its way out does not undo it
-            cause = before
+            state, reason = states.end_of_death(before)
+            cause = {**before, "state": state, "reason": reason}
         elif self.writer.role == states.RUNNER:
-            cause |= {key: change.body[key] for key in ("signal", "oom", "killed_by") if key in change.body} | {"joined": change.body.get("joined") is True}
+            cause |= {key: change.body[key] for key in ("signal", "oom", "killed_by") if key in change.body}
+            cause["joined"] = change.body.get("joined") is True
         self.writer = replace(
             self.writer,
             ending="goodbye",

@@ -89,6 +89,11 @@ class Liveness:
         cause = said.get("cause")
         if alive is False and row.ended_ms is None and row.cause is None and isinstance(cause, Mapping):
             news = replace(news, cause={key: cause[key] for key in CAUSES if key in cause})
+        killed_by = cause.get("killed_by") if isinstance(cause, Mapping) else None
+        if row.ended_ms is not None and killed_by and "killed_by" not in (row.cause or {}):  # its goodbye did not know
+            self._meta.write(lambda writes: self._killed(writes, row.id, str(killed_by)), durable=False)
+            changed.add(run.id)
+            return
         wakes = alive is True and decides and run.state == State.LOST and row.ended_ms is None
         dies = alive is False and row.ended_ms is None
         if news.changes(row) or wakes or dies:
@@ -123,6 +128,14 @@ class Liveness:
         state, reason = states.end_of_death(row.cause)
         states.end_writer(writes, row, "gone", state, reason, now_ms)
         states.settle(writes, row.run_no, now_ms)
+
+    def _killed(self, writes: Writes, writer_id: str, by: str) -> None:
+        row = writes.writer(writer_id)
+        assert row is not None
+        cause = {**(row.cause or {}), "killed_by": by}
+        state, reason = states.end_of_death(cause)
+        writes.put_writer(replace(row, cause={**cause, "state": state, "reason": reason}))
+        states.settle(writes, row.run_no, self._clock.wall_us() // 1000)
 
     def _others_live(self, writes: Writes, row: WriterRow) -> bool:
         return any(

@@ -59,6 +59,8 @@ class Steer:
         self.permission = Permission(clock)
         self.bell = Bell()
         self.on_change: Callable[[str], None] = lambda run_id: None
+        self.on_profiles: Callable[[str, Any], None] = lambda agent, told: None
+        self._killing: dict[str, tuple[set[str], dict[str, dict[str, Any]]]] = {}  # kill -> agents that it needs, and their answers
         self._lock = threading.Lock()  # over the two below; held for memory operations only
         with meta.read() as reads:
             self._pending = {row.id: row for row in reads.pending_commands()}
@@ -73,7 +75,7 @@ class Steer:
         obey, `ConfirmError` for one that must be asked for twice, `ForbiddenError`, `BusyError`, `NotFoundError`, `UsageError`.
         """
         op = _op(body.get("op"), BY_TRAINER | {Op.KILL})
-        command_id = _client_id(body.get("id"))
+        command_id = client_id(body.get("id"))
         run = self._run(ref)
         with self._meta.read() as reads:
             known = reads.command(command_id)
@@ -91,7 +93,7 @@ class Steer:
         """Accept a command of this server's own, such as a rule's; nobody is asked to confirm it. Raises as `submit` does."""
         run = self._run(run_id)
         known = _op(op, BY_TRAINER | {Op.KILL})
-        return self._accept(run, known, self._check(run, known, dict(args)), actor, channel, {}, _client_id(None))
+        return self._accept(run, known, self._check(run, known, dict(args)), actor, channel, {}, client_id(None))
 
     def _accept(
         self, run: RunRow, op: Op, args: dict[str, Any], actor: str, channel: str, body: Mapping[str, Any], command_id: str
@@ -105,6 +107,13 @@ class Steer:
         stored, older = self._meta.write(lambda writes: self._store(writes, row))
         self._note(*older, stored)
         self._ring(run)
+        return self.describe(stored)
+
+    def accept_start(self, row: CommandRow) -> dict[str, Any]:
+        """Accept a command to an agent itself."""
+        stored, _ = self._meta.write(lambda writes: self._store(writes, row))
+        self._note(stored)
+        self.bell.ring(f"agent:{row.agent}")
         return self.describe(stored)
 
     def _store(self, writes: Writes, row: CommandRow) -> tuple[CommandRow, list[CommandRow]]:
@@ -151,7 +160,7 @@ class Steer:
             raise CommandError(f"no knob is called `{name}`", hint=_nearest(name, knobs, "knobs"))
         if name in knobs:
             value = _read(knobs[name], value, name)
-        return _sized({"name": name, "value": value})
+        return sized({"name": name, "value": value})
 
     def _check_call(self, steer: dict[str, Any], args: Mapping[str, Any]) -> dict[str, Any]:
         name, given = text(args.get("name"), ID_MAX * 2), args.get("args") or {}
@@ -168,7 +177,7 @@ class Steer:
         if missing:
             raise CommandError(f"{name} needs `{missing[0]}`")
         read = {word: None if value is None else _read(declared[word], value, word) for word, value in given.items()}
-        return _sized({"name": name, "args": read})
+        return sized({"name": name, "args": read})
 
     # --- handing on
 
@@ -179,17 +188,41 @@ class Steer:
         for row in self._pending_all():
             if row.delivered_ms is not None or row.expires_ms <= now_ms:
                 continue
+            if row.op == Op.START or row.op == Op.KILL:
+                if agent in (self._killers(row) if row.op == Op.KILL else {row.agent}):
+                    found.append(self._order(row, None, now_ms))
+                continue
             writer = self._receiver(row)
             if writer is None or writer.agent != agent or self._moves(row, writer):
                 continue
-            run = self._meta.run(row.run_no)
-            found.append(
-                {
-                    "id": row.id, "writer": writer.id, "run": run.id if run else "", "seq": row.seq, "op": row.op, "args": row.args,
-                    "actor": row.actor, "channel": row.channel, "expires_in_ms": row.expires_ms - now_ms,
-                }
-            )  # fmt: skip
+            found.append(self._order(row, writer.id, now_ms))
         return found
+
+    def _order(self, row: CommandRow, writer_id: str | None, now_ms: int) -> dict[str, Any]:
+        run = self._meta.run(row.run_no) if row.run_no else None
+        return {
+            "id": row.id, "writer": writer_id, "run": run.id if run else "", "seq": row.seq, "op": row.op, "args": row.args,
+            "actor": row.actor, "channel": row.channel, "expires_in_ms": row.expires_ms - now_ms,
+        }  # fmt: skip
+
+    def _killers(self, row: CommandRow) -> set[str]:
+        """Agents that have not yet answered a kill: those of every machine on which something of the run lives."""
+        known = self._killing.get(row.id)
+        if known is None:
+            with self._meta.read() as reads:
+                writers = reads.writers_of(row.run_no)
+            agents = {w.agent for w in writers if w.agent and w.ended_ms is None and w.role != "system"}
+            known = self._killing.setdefault(row.id, (agents, {}))
+        return known[0] - set(known[1])
+
+    def _killed(self, row: CommandRow, agent: str, told: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Take an agent's answer to a kill; returns that of all once the last has come: the worst."""
+        left = self._killers(row)
+        answers = self._killing[row.id][1]
+        answers[agent] = dict(told)
+        if left - {agent}:
+            return None
+        return min(self._killing.pop(row.id)[1].values(), key=lambda one: one.get("state") == "applied")
 
     def _receiver(self, row: CommandRow) -> WriterRow | None:
         """The living process of rank 0 that takes the commands of a run."""
@@ -213,12 +246,16 @@ class Steer:
     def hear(self, agent: str, body: Mapping[str, Any]) -> None:
         """Take what an agent says of commands: `delivered` and `ended`, lists of objects with `id`."""
         now_ms = self._now_ms()
+        if "profiles" in body:
+            self.on_profiles(agent[:200], body["profiles"])
         for told in _objects(body.get("delivered")):
             row = self._pending_by(told.get("id"))
             if row is not None and row.delivered_ms is None:
                 self._change(row, lambda one: replace(one, delivered_ms=now_ms, agent=agent[:200]))
         for told in _objects(body.get("ended")):
             row = self._pending_by(told.get("id"))
+            if row is not None and row.op == Op.KILL:
+                told = self._killed(row, agent, told) or {}
             state = told.get("state")
             if row is not None and state in _REPORTED:
                 result = {"result": told["result"]} if told.get("result") is not None else {}
@@ -275,9 +312,14 @@ class Steer:
     def _fate(self, row: CommandRow, now_ms: int) -> tuple[CommandState, str] | None:
         run = self._meta.run(row.run_no)
         if row.delivered_ms is None:
+            answers = self._killing.get(row.id, (set(), {}))[1]
+            if row.expires_ms <= now_ms and answers:
+                return CommandState.INTERRUPTED, "outcome unknown: not every machine of the run has answered"
+            if row.expires_ms <= now_ms and row.op == Op.START:
+                return CommandState.EXPIRED, "that machine did not ask in time: nothing was started"
             if row.expires_ms <= now_ms:
                 return CommandState.EXPIRED, "nobody took it in time: the run's machine did not ask"
-            if run is not None and run.final:
+            if run is not None and run.final and row.id not in self._killing:
                 return CommandState.REFUSED, f"the run has ended ({run.state})"
             return None
         if run is not None and Op(row.op) in BY_TRAINER:
@@ -387,7 +429,8 @@ def _op(value: Any, known: frozenset[Op]) -> Op:
     return Op(value)
 
 
-def _client_id(value: Any) -> str:
+def client_id(value: Any) -> str:
+    """The id that whoever asks has given a command, or a new one. Raises `UsageError`."""
     if value is None:
         return secrets.token_hex(12)
     if not isinstance(value, str) or not 8 <= len(value) <= ID_MAX or not value.isascii() or not value.isprintable() or " " in value:
@@ -403,7 +446,8 @@ def _expires_s(op: Op, value: Any) -> float:
     return float(value)
 
 
-def _sized(args: dict[str, Any]) -> dict[str, Any]:
+def sized(args: dict[str, Any]) -> dict[str, Any]:
+    """The same arguments, if they are not too large. Raises `CommandError`."""
     size = len(json.dumps(args, ensure_ascii=False).encode())
     if size > ARGS_MAX_BYTES:
         raise CommandError(f"the arguments of a command have {size} bytes; {ARGS_MAX_BYTES} are the most")
