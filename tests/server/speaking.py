@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from serving import Reply, Running
+from serving import Reply, Running, until
 from writing import Feeder, sidecar
 
 import farwatch
@@ -145,6 +145,7 @@ def ask_everything(speaker: Speaker) -> None:
     _ask_of_numbers(speaker, run)
     _feed(speaker, run)
     _steer(speaker, run)
+    _alert(speaker)
     _change(speaker, run)
 
 
@@ -165,7 +166,7 @@ def _ask_of_runs(speaker: Speaker, run: Feeder) -> None:
     for more in ({}, {"exact": 1, "limit": 1}, {"where": "summary.loss < 9", "archived": 1}):
         speaker.ask("GET", "/runs", {**asked, **more})
     speaker.ask("GET", "/columns", {"project": "spoken"})
-    for path in ("", "/metrics", "/console", "/media", "/files"):
+    for path in ("", "/costs", "/metrics", "/console", "/media", "/files"):
         speaker.ask("GET", "/runs/{ref}" + path, {"ref": run.run})
     failed = Feeder(speaker.server, "spoken")
     failed.send([change(Kind.GOODBYE, {"state": "failed", "reason": "no", "traceback": "Traceback"})])
@@ -246,6 +247,24 @@ def _steer(speaker: Speaker, run: Feeder) -> None:
     run.send([change(Kind.EVENT, ended)])
     speaker.ask("GET", "/commands/{command}", {"command": wish["id"], "wait_s": 5})
     speaker.ask("GET", "/runs/{ref}/commands", ref)
+
+
+def _alert(speaker: Speaker) -> None:
+    """A loss that becomes no number, what people say to that, and rules of all three scopes."""
+    run = Feeder(speaker.server, "alarming")
+    for step in range(20):
+        run.log(step, loss=NAN if step > 9 else 1 / (step + 1), grad=float(step == 10))
+    ref, project = {"ref": run.run}, {"project": "alarming"}
+    until(lambda: speaker.ask("GET", "/alerts", {**project, "limit": 5})["alerts"], "an alert of the NaN")
+    number = speaker.ask("GET", "/runs/{ref}/alerts", ref)["alerts"][0]["id"]
+    speaker.ask("GET", "/alerts/{id}", {"id": number})
+    for said in ({"acknowledge": True}, {"snooze_s": 60}, {"resolve": True}):
+        speaker.ask("POST", "/alerts/{id}", {"id": number}, said)
+    wanted = {"rules": {"nan": {"then": {"op": "stop", "args": {}, "unless_answered_s": 60}}}}
+    for path, ask in (("/rules", {}), ("/projects/{project}/rules", project), ("/runs/{ref}/rules", ref)):
+        speaker.ask("GET", path, ask)
+        speaker.ask("PUT", path, ask, wanted)
+        speaker.ask("PUT", path, ask, {"rules": {"nan": None}})
 
 
 def _change(speaker: Speaker, run: Feeder) -> None:
