@@ -1,7 +1,11 @@
 """What happens in the training shows on a page that is open."""
 
+import contextlib
 import re
+from pathlib import Path
 
+import drawing
+import psutil
 from e2e_server import Server
 from playwright.sync_api import Page, expect
 
@@ -86,3 +90,40 @@ def test_project_page_shows_a_run_that_starts_while_it_is_open(
             second.log(0, loss=2.0)
 
             expect(page.get_by_role("link", name="second")).to_be_visible(timeout=5_000)
+
+
+def test_page_opened_at_step_500_shows_every_point_and_training_is_one_process(
+    server: Server, page: Page, project: str, tmp_path: Path
+) -> None:
+    """A viewer costs the training nothing: no process more, and a late one sees what an early one saw."""
+    with server.driven(project) as trainer:
+        page.goto(f"{server.address}/r/{trainer.run_id[:7]}")
+        for step in range(500):
+            trainer.log(step, loss=float(step * step % 97))
+        before = _trainers(server)
+        second = page.context.new_page()
+        second.goto(
+            f"{server.address}/r/{trainer.run_id[:7]}?full=loss"
+        )  # large enough for a place per point
+        whole = second.get_by_role("dialog").get_by_role("figure", name="loss", exact=True)
+        expect(whole.locator("output.value")).to_have_text(str(499 * 499 % 97))
+
+        drawn = drawing.read(whole, tmp_path)
+        with server.api() as api:
+            assert api.run(trainer.run_id).series("loss").steps.tolist() == list(range(500))
+        (points,) = drawn.points(drawn.lines()[0])
+        assert [round(x) for x, _ in points] == list(range(500))
+        assert [round(y) for _, y in points] == [step * step % 97 for step in range(500)]
+        assert before == _trainers(server) == [trainer.process.pid]
+        second.close()
+
+
+def _trainers(server: Server) -> list[int]:
+    """Processes of this server's training scripts."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = process.cmdline()
+            if any(word.startswith(str(server.folder / "train-")) for word in words):
+                found.append(process.pid)
+    return sorted(found)
