@@ -125,9 +125,10 @@ def _rows(sent: list[int], seen: list[list[int]]) -> Iterator[Row]:
             delays.append(at - value)
     delays.sort()
     text = f"log() to drawn pixel, {RUNS} runs at {1 / PAUSE_S:g} points/s"
-    yield Row(f"{text}, p50", delays[len(delays) // 2], "ms")
-    yield Row(f"{text}, p95", delays[len(delays) * 95 // 100], "ms", 300)
-    yield Row(f"{text}, longest", delays[-1], "ms")
+    for percent in (50, 90, 95, 99):
+        at = delays[min(len(delays) - 1, len(delays) * percent // 100)]
+        yield Row(f"{text}, p{percent}", at, "ms", 300 if percent == 95 else None)
+    yield Row(f"{text}, max", delays[-1], "ms")
     yield Row("  points never drawn", len(sent) - len(delays), "points", 0)
     yield Row("  drawings of the chart in a second", len(seen) / ((COUNT + WARM) * PAUSE_S), "per s")
 
