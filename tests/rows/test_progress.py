@@ -1,6 +1,7 @@
 """Rows L12, V9, W3: a tqdm script with another import looks the same on its terminal, and the server shows what its bars show."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from tqdm.std import tqdm as plain_tqdm
 
-from farwatch.wire.progress import bar_text
+from farwatch.wire.progress import bar_text, brief_text
 from tests.faults.machine import Machine, until
 from tests.rows.program import ended, ran, said
 
@@ -210,6 +211,9 @@ def test_server_says_what_the_bar_prints(shared: Machine) -> None:
             re.sub(", +", ", ", line) for line in printed
         ]
         assert printed[0].startswith("ep:  20%|██        | 4/20 [00:10<00:39,")
+        watched = shared.cli("watch", "v9", "--once")
+        assert json.loads(watched.stdout)["progress"]["n"] == 4
+        assert brief_text(progress) == "4/20, 00:39 left"
         numbers = [progress[name] for name in ("n", "total", "rate", "remaining_s", "elapsed_s")]
         assert numbers == pytest.approx([4, 20, 0.4, 40.0, 10.25])
     finally:

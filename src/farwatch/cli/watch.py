@@ -17,6 +17,7 @@ from farwatch.cli.curve import draw
 from farwatch.cli.output import clean, duration, emit, emit_json, server_options, short_number
 from farwatch.clock import Clock, SystemClock
 from farwatch.errors import ContactError, NotFoundError, QueryError
+from farwatch.wire.progress import brief_text
 from farwatch.wire.states import FINAL
 
 WAIT_S = 10
@@ -175,8 +176,8 @@ def _headline(view: View) -> str:
     step = f"step {short_number(detail.get('step'))}"
     if detail.get("total_steps"):
         step += f" of {short_number(detail['total_steps'])}"
-    elif progress:
-        step += f" ({progress['n']} of {progress['total']})"
+    if progress:
+        step += f" ({clean(brief_text(progress))})"
     return " · ".join(part for part in [*parts, step, duration(detail.get("duration_ms")), view.note] if part)
 
 

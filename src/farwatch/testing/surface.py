@@ -19,7 +19,7 @@ import click
 from farwatch import errors
 from farwatch.settings import SETTINGS
 
-PUBLIC_MODULES = ("farwatch", "farwatch.api", "farwatch.errors")
+PUBLIC_MODULES = ("farwatch", "farwatch.api", "farwatch.errors", "farwatch.tqdm")
 
 
 def public_names() -> list[str]:

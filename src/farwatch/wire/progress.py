@@ -74,6 +74,15 @@ def bar_text(meter: Mapping[str, Any], cells: int = CELLS) -> str:
     return f"{head}{100 * share:3.0f}%|{_cells(share, cells)}| {_count(n, scale)}/{_count(total, scale)} [{times}, {rate}{more}]"
 
 
+def brief_text(meter: Mapping[str, Any]) -> str:
+    """How far and how long in few words: `4/20, 00:16 left`, or the count alone."""
+    n, total, scale = meter["n"], meter.get("total"), meter.get("scale")
+    if total is None:
+        return f"{_count(n, scale)} {meter.get('unit') or 'it'}"
+    left = meter.get("remaining_s")
+    return f"{_count(n, scale)}/{_count(total, scale)}" + (f", {clock_text(left)} left" if left else "")
+
+
 def clock_text(seconds: float | None) -> str:
     """`01:02` or `3:01:02`; `?` for None."""
     if seconds is None:
