@@ -28,7 +28,7 @@ MAX_SPILL_BYTES = MAX_UNPACKED_BYTES - (1 << 16)
 _SPILL_KIND = int(Kind.SPILL)  # a plain integer compares ten times faster
 
 # Spool files are not written in one go: what no committed record names may still be incomplete.
-_NAMED = re.compile(rb'spool":"([A-Za-z0-9_-][A-Za-z0-9._-]{0,199})"')
+NAMED = re.compile(rb'spool":"([A-Za-z0-9_-][A-Za-z0-9._-]{0,199})"')
 
 # Why a walk stopped.
 _ZERO, _CUT, _DAMAGED, _MORE, _SPILL, _FULL = range(6)
@@ -220,7 +220,7 @@ class Reader:
             self._note_names(file.read())
 
     def _note_names(self, data: bytes) -> None:
-        self.named += [name.decode() for name in _NAMED.findall(data)]
+        self.named += [name.decode() for name in NAMED.findall(data)]
 
     def _header(self, number: int) -> SegmentHeader | None:
         """The header of a segment; None if it is missing, damaged or another writer's."""

@@ -14,6 +14,7 @@ from farwatch.agent.files import FileSender
 from farwatch.agent.folder import SPOOL, JournalFolder, find_journals
 from farwatch.agent.loop import connector
 from farwatch.agent.reader import walk
+from farwatch.agent.retry import offer_again
 from farwatch.agent.shipper import Shipment, Shipper
 from farwatch.agent.tracking import Tracked
 from farwatch.agent.transport import HttpTransport, Transport
@@ -85,6 +86,21 @@ def journals_at(folder: Path) -> list[Path]:
             f"no such folder: `{folder.name}`", hint="name a state folder, as FARWATCH_DIR does"
         )
     return []
+
+
+def retry(folder: Path) -> int:
+    """Put what a server has refused for good on its way again, for the next `sync`; returns how many records and files."""
+    offered = 0
+    for path in journals_at(folder):
+        try:
+            journal = JournalFolder(path)
+        except (OSError, DataError):
+            continue
+        try:
+            offered += offer_again(journal)
+        finally:
+            journal.close()
+    return offered
 
 
 def sync(

@@ -11,6 +11,7 @@ import click
 
 from farwatch.agent.sync import Progress, WriterStatus
 from farwatch.agent.sync import clear as clear_sent
+from farwatch.agent.sync import retry as offer_again
 from farwatch.agent.sync import status as look
 from farwatch.agent.sync import sync as send
 from farwatch.cli.output import clean, emit_json, json_option, say, size, table
@@ -26,9 +27,12 @@ from farwatch.wire.ids import short_id
     is_flag=True,
     help="Go on with what is added, until Ctrl-C: for a folder that nodes without a network write to.",
 )
+@click.option(
+    "--retry", is_flag=True, help="Offer again what a server refused for good: once a limit was raised, or it is newer."
+)
 @click.option("--server", metavar="ADDRESS", help="Server to send to; default: where each run wanted to go.")
 @json_option
-def sync(folder: Path | None, watch: bool, server: str | None, as_json: bool) -> None:
+def sync(folder: Path | None, watch: bool, retry: bool, server: str | None, as_json: bool) -> None:
     """Send what is kept on this machine, or in FOLDER: a state folder, a folder of journals, or one journal.
 
     Sending twice changes nothing. Exits with 1 if something was refused.
@@ -47,6 +51,8 @@ def sync(folder: Path | None, watch: bool, server: str | None, as_json: bool) ->
             shown = text
             say(text)
 
+    if retry:
+        say(f"{offer_again(folder or state_dir(settings))} records and files that were set aside are offered again")
     told = send(folder or state_dir(settings), settings, watch=watch, stop=stop, progress=show)
     if as_json:
         emit_json(asdict(told))
@@ -66,7 +72,7 @@ def _progress(told: Progress) -> str:
     if told.files_behind:
         text += f", {told.files_behind} files ({size(told.bytes_behind)}) to go"
     if told.set_aside:
-        text += f", {told.set_aside} batches set aside"
+        text += f", {told.set_aside} records set aside"
     return text + (f" · {clean(told.trouble)}" if told.trouble else "")
 
 
