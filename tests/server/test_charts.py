@@ -286,6 +286,19 @@ def test_mean_over_ranks_has_the_envelope_of_all(world: World) -> None:
         assert part(meta, arrays, 0, name).tolist() == [value] * 10
 
 
+def test_mean_over_ranks_ends_where_all_have_come_unless_one_is_silent(world: World) -> None:
+    for rank, length in enumerate((10, 8)):  # 2 ms apart: the other is on its way
+        world.log("r", "loss", range(length), np.full(length, float(rank)), rank=rank)
+        world.log("s", "loss", range(length), range(length), rank=rank, times=np.arange(length) * 3_000_000)
+
+    near, arrays = world.chart([{"run": "r", "name": "loss"}], ranks="mean")
+    assert part(near, arrays, 0, "x").tolist() == list(range(8))
+    assert part(near, arrays, 0, "mean").tolist() == [0.5] * 8
+
+    silent, arrays = world.chart([{"run": "s", "name": "loss"}], ranks="mean")
+    assert part(silent, arrays, 0, "x").tolist() == list(range(10))
+
+
 def test_all_ranks_and_the_slowest_rank(world: World) -> None:
     for rank, last in enumerate([10, 7, 9]):
         world.log("r", "loss", range(last), np.full(last, float(rank)), rank=rank)
