@@ -70,20 +70,20 @@ def test_a_reader_that_leaves_gives_its_place_back(tmp_path: Path) -> None:
         head = (
             f"POST /api/v1/live HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
         )
+
+        def status() -> int:
+            return server.api("POST", "/live", {"cursor": cursor, "wait_s": 0}).status
+
         for _ in range(6):
             socks = [socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) for _ in range(2)]
             for sock in socks:
                 sock.sendall(head + body)
-            until(
-                lambda: server.api("POST", "/live", {"cursor": cursor, "wait_s": 0}).status == 429,
-                "both places are taken",
-            )
+            until(lambda: status() == 429, "both places are taken")
+            assert status() == 429
             for sock in socks:
                 sock.close()
-            until(
-                lambda: server.api("POST", "/live", {"cursor": cursor, "wait_s": 0}).status == 200,
-                "they are free again",
-            )
+            until(lambda: status() == 200, "they are free again")
+            assert status() == 200
 
 
 def test_answers_are_compressed_where_the_client_can_and_it_pays(server: Running) -> None:

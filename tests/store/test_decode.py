@@ -220,13 +220,18 @@ def test_decode_refuses_what_contradicts_itself(payloads: list[bytes]) -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400), st.integers(0, 60))
-def test_decode_never_fails_otherwise(noise: bytes, cut: int) -> None:
+def test_decode_reads_noise_or_refuses_it_and_never_fails_otherwise(noise: bytes, cut: int) -> None:
     body = bytearray(framed([SCHEMA, *[STEP + struct.pack("<d", i) for i in range(40)]]))
     body[cut * 8 : cut * 8 + len(noise)] = noise
+
     try:
-        decode(bytes(body), WRITER, {}, 0)
-    except BodyError:
-        pass
+        decoded = decode(bytes(body), WRITER, {}, 0)
+    except BodyError as error:
+        assert error.message
+    else:
+        columns = {len(column) for column in (decoded.index, decoded.points.steps, decoded.points.values)}
+        assert len(columns) == 1
+        assert set(decoded.index.tolist()) <= set(range(len(decoded.names)))
 
 
 @pytest.mark.parametrize("encoding", ["zstd", "deflate", "identity"])
