@@ -1,6 +1,7 @@
 """Pictures arrive as they were, and none replaces another."""
 
 import base64
+import sysconfig
 
 from e2e_server import Server
 from playwright.sync_api import Page, expect
@@ -8,6 +9,7 @@ from playwright.sync_api import Page, expect
 PICTURES = """
 import sys
 import numpy as np
+import PIL.Image
 import farwatch
 
 with farwatch.init(project=sys.argv[1], system=False) as run:
@@ -15,6 +17,7 @@ with farwatch.init(project=sys.argv[1], system=False) as run:
     run.log({"unit": farwatch.Image(red, caption="floats from 0 to 1")}, step=0)
     green = np.zeros((8, 8, 3)); green[..., 1] = 255.0
     run.log({"bytes": farwatch.Image(green)}, step=0)
+    run.log({"pil": farwatch.Image(PIL.Image.new("RGB", (8, 8), (10, 20, 250)))}, step=0)
     for step in range(5):
         grey = np.full((8, 8), 50 * step, dtype=np.uint8)
         run.log({"series": farwatch.Image(grey, caption=f"number {step}")}, step=step * 10)
@@ -33,11 +36,13 @@ COLOUR = """image => {
 def test_images_have_their_colours_and_a_series_is_browsed_by_step(
     server: Server, page: Page, project: str
 ) -> None:
-    server.train(PICTURES, project)
+    # the server's environment is bare; Pillow is that of the tests
+    server.train(PICTURES, project, environment={"PYTHONPATH": sysconfig.get_path("purelib")})
     with server.api() as api:
         run = server.ended(api, project)[0]
         assert sorted({item["name"] for item in run.media()}) == [
             "bytes",
+            "pil",
             "series",
             "text",
             "unit",
@@ -53,6 +58,9 @@ def test_images_have_their_colours_and_a_series_is_browsed_by_step(
     plain = page.get_by_role("img", name="bytes")
     expect(plain).to_be_visible()
     assert plain.evaluate(COLOUR) == [0, 255, 0, 255]
+    pil = page.get_by_role("img", name="pil", exact=True)
+    expect(pil).to_be_visible()
+    assert pil.evaluate(COLOUR) == [10, 20, 250, 255]
     expect(page.get_by_text("Once upon a time")).to_be_visible()
     slider = page.get_by_role("slider", name="series")
     for place in range(5):
