@@ -272,3 +272,27 @@ def test_an_agent_takes_a_kernel_for_alive(machine: Machine) -> None:
     assert done.shown(1, "text/plain") == ["'running'"]
     with machine.api() as api:
         assert until(lambda: api.run("alive").detail["capture"].get("in_notebook"))
+
+
+def test_a_stop_ends_the_run_with_its_cell(machine: Machine) -> None:
+    """In a script `Stopped` ends the program, and so the run; in a notebook no exit follows, so the cell's end is the run's."""
+    machine.start_server()
+    done = execute(
+        machine.folder,
+        {**machine.environ, "FARWATCH_SERVER": ""},
+        (
+            'import farwatch, time\nrun = farwatch.init("books", id="stopped")\nrun.log({"a": 1.0})\nrun.wait()',
+            """
+            asked = farwatch.Api().run("stopped").stop()
+            end = time.monotonic() + 30
+            while time.monotonic() < end:
+                run.log({"a": 2.0})
+                time.sleep(0.01)
+            """,
+            "run.state",
+        ),
+    )
+
+    assert done.shown(2, "text/plain") == ["'stopped'"]
+    with machine.api() as api:
+        assert until(lambda: api.run("stopped").state == "stopped")
