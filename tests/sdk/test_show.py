@@ -106,11 +106,16 @@ def test_curves_read_what_the_journal_holds(program: Program) -> None:
         for end in range(64, segment.stat().st_size + 1, 200_003):
             pieces.read((segment.name, end))
     pieces.read()
+    hasty = Curves(folder)
+    looks = 0
+    while hasty.read(limit_ns=0):
+        looks += 1
+    assert looks >= 5 and not hasty.behind
 
     for name in ("a", "b", "c", "flag"):
         steps, values = done.journal.series(name)
         finite = [value for value in values if math.isfinite(value)]
-        for curves in (whole, pieces):
+        for curves in (whole, pieces, hasty):
             curve = curves.found[name]
             buckets = curve.buckets()
             assert curve.count == len(values) == sum(b.count + b.bad for b in buckets)

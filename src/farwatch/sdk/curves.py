@@ -9,6 +9,7 @@ import math
 import operator
 import os
 import struct
+import time
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -16,13 +17,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from farwatch.wire.records import HEAD_SIZE, Flag, Kind
 from farwatch.wire.segment import HEADER_SIZE, WORD, list_segments, padded
 
 BUCKETS = 240  # at most twice as many are kept; more than the pixels of a small chart
 NAMES_MAX = 64
+PIECE_BYTES = 1 << 18  # about 20,000 points: 4 ms
 _LETTERS = {"f": "d", "i": "q", "b": "q"}
 
 
@@ -152,6 +154,7 @@ class Curves:
 
     def __init__(self, folder: Path, last: int | None = None) -> None:
         self.found: dict[str, Curve] = {}
+        self.behind = False  # there is more than the last look had time for
         self.left_out = 0  # names beyond `NAMES_MAX`
         self._folder = folder
         self._last = last
@@ -160,30 +163,47 @@ class Curves:
         self._schemas: dict[int, tuple[str, list[Curve | None]]] = {}
         self._unknown: set[str] = set()
 
-    def read(self, committed: tuple[str, int] | None = None) -> bool:
+    def read(self, committed: tuple[str, int] | None = None, limit_ns: int | None = None) -> bool:
         """Read on; returns whether there was anything new. `committed`: the segment that is written, and its end so far.
 
-        Bytes behind the end of the living segment may be remains of a call that was interrupted.
+        Bytes behind the end of the living segment may be remains of a call that was interrupted. `limit_ns`: stop after so much time,
+        `behind` says whether there is more.
         """
         before = (self._segment, self._offset)
+        deadline_ns = None if limit_ns is None else time.monotonic_ns() + limit_ns
+        self.behind = False
         for path in list_segments(self._folder):
             if path.name < self._segment:
                 continue
             if path.name != self._segment:
                 self._segment, self._offset = path.name, HEADER_SIZE
+            living = committed is not None and path.name == committed[0]
             try:
                 with open(path, "rb") as file:
-                    file.seek(self._offset)
-                    data = file.read()
+                    while self._take(file, committed[1] if committed is not None and living else None):
+                        if deadline_ns is not None and time.monotonic_ns() > deadline_ns:
+                            self.behind = True
+                            return True
             except FileNotFoundError:
                 continue  # sent long ago, and deleted to make room
-            living = committed is not None and path.name == committed[0]
-            if committed is not None and living:
-                data = data[: max(0, committed[1] - self._offset)]
-            self._offset += self._walk(data)
             if living:
                 break  # a segment that has been begun meanwhile is for the next look, after the rest of this one
         return before != (self._segment, self._offset)
+
+    def _take(self, file: BinaryIO, end: int | None) -> bool:
+        """Take in the next piece of a segment, up to `end`; returns False where there is none yet."""
+        for size in (PIECE_BYTES, -1):  # a record may be longer than a piece
+            file.seek(self._offset)
+            data = file.read(size)
+            if end is not None:
+                data = data[: max(0, end - self._offset)]
+            taken = self._walk(data)
+            self._offset += taken
+            if taken:
+                return True
+            if len(data) < PIECE_BYTES or not WORD.unpack_from(data)[0]:
+                return False
+        return False
 
     def _walk(self, data: bytes) -> int:
         """Take in records; returns where the first one stands that is not there yet."""

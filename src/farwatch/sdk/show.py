@@ -24,6 +24,7 @@ from farwatch.sdk.session import SESSION
 from farwatch.wire.ids import short_id
 
 EVERY_NS = 1_000_000_000
+READ_NS = 15_000_000  # how long a redraw inside `log` may read: 75,000 points
 DUTY = 50  # a picture that took t to draw is not drawn again within 50 t
 CHARTS_MAX = 6  # unless the caller names the metrics
 MARGIN_PX = 70  # the least height in which a curve can be seen: its frame takes 40
@@ -113,11 +114,13 @@ class Picture:
         self._wanted = wanted
         self._height = height
 
-    def draw(self) -> tuple[str, str]:
-        """The picture as HTML and as text."""
+    def draw(self, limit_ns: int | None = None) -> tuple[str, str]:
+        """The picture as HTML and as text; `limit_ns`: how long it may read."""
         began = time.monotonic_ns()
-        self._curves.read(self._committed())
+        self._curves.read(self._committed(), limit_ns)
         groups, left_out = self._choose()
+        if self._curves.behind:
+            left_out = "the run is faster than this picture; it catches up at the end of the cell"
         title, address = self._head()
         spoken = html.escape(title)
         if address is not None:
@@ -136,7 +139,7 @@ class Picture:
 
     def redraw(self) -> bool:
         """Replace what is on the page; False if there is no page any more."""
-        page, text = self.draw()
+        page, text = self.draw(READ_NS if self.due_ns else None)  # not in a hurry: at the end of a cell
         return notebook.show(page, text, display_id=self.display_id, update=True)
 
     def _choose(self) -> tuple[list[drawing.Group], str]:
