@@ -44,6 +44,7 @@ class RunViews:
         self.names = Names(store)
         self.base_url: str = settings.url
         self.alerts_of: Callable[[int], int] = lambda run_no: 0  # how many alerts of a run need somebody
+        self.advice_of: Callable[[RunRow], dict[str, Any]] = lambda run: {"say": None, "why": ""}
         self.commands_ms: dict[int, int] = {}  # by number: when something last happened to a command of the run
         self._table = RunTable(meta, self.activity, self.summaries, settings, clock, self.describe)
         with meta.read() as reads:
@@ -183,7 +184,7 @@ class RunViews:
             "config": detail.config, "summary": self.summary(run) if summary else {}, "attempts": shown,
             "ranks": [ranks[rank] for rank in sorted(ranks)],
             "definitions": detail.definitions, "capture": detail.capture, "meter": _add_meters(row.meter for row in writers),
-            "gaps": gaps, "steer": steerable(detail.steer), "traceback": detail.traceback, "argv": detail.argv,
+            "gaps": gaps, "steer": steerable(detail.steer), "advice": self.advice_of(run), "traceback": detail.traceback, "argv": detail.argv,
             "python": detail.python, "url": self.url(run),
             "lag": {
                 "records": sum(row.records_behind for row in writers), "bytes": sum(row.bytes_behind for row in writers),

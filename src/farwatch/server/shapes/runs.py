@@ -2,6 +2,7 @@
 
 from typing import Annotated, NotRequired, TypedDict
 
+from farwatch.server.shapes.alerts import Advice
 from farwatch.server.shapes.steer import Steerable
 from farwatch.server.shapes.values import Goal, Json, Num, Tree
 from farwatch.wire.states import State
@@ -180,6 +181,7 @@ class RunDetail(RunRow):
     gaps: list[Gap]
     lag: Lag
     steer: Steerable
+    advice: Advice
     traceback: str | None
     argv: list[str]
     python: str

@@ -11,17 +11,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from farwatch.clock import Clock
+from farwatch.errors import FarwatchError
+from farwatch.service.alerts import names as naming
 from farwatch.service.alerts.context import Context
-from farwatch.service.alerts.finding import Finding, Phase
+from farwatch.service.alerts.finding import at_step, shown
 from farwatch.service.alerts.register import FIRING, Register
-from farwatch.service.alerts.rules import HINT, PROGRAM, RING, Rule, RuleBook
+from farwatch.service.alerts.rules import HINT, PROGRAM, RING, RuleBook
+from farwatch.service.alerts.states import StateRules
 from farwatch.service.alerts.watch import Watch
 from farwatch.service.runs import Runs
+from farwatch.service.summary import rule_of
 from farwatch.settings import Settings
 from farwatch.store.base import Decoded, Writer
-from farwatch.store.meta import AlertRow, RunRow
+from farwatch.store.meta import RunRow
 from farwatch.wire.records import Kind
-from farwatch.wire.states import State
 
 log = logging.getLogger("farwatch.alerts")
 
@@ -30,7 +33,9 @@ Submit = Callable[..., Any]  # submit(run_id, op, args, actor=, channel=): puts 
 TURN_S = 0.25  # what waits is looked at so often; half of a second is what an alert may take in all
 FRESH_US = 3_600_000_000  # news that are older ring nobody: they come from a journal that was synced late
 QUEUED_MAX = 100_000
-KEPT_US = 600_000_000  # detectors of a run that has ended are kept so long, for what comes late
+CATCH_UP = 20  # runs at a time after a start
+KEEPS = frozenset({"failed", "out_of_memory", PROGRAM})  # stay after the end of a run
+STOPS = ("nan", "spike", "overfitting", "plateau")
 
 
 class Engine:
@@ -58,7 +63,15 @@ class Engine:
         self._wake = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._states_rules = StateRules(runs, register, self._context, settings, clock)
+        now_ms = clock.wall_us() // 1000
+        self._unseen = deque(
+            run.no
+            for run in self._meta.runs_of(None)
+            if not run.purged and (not run.final or now_ms - (run.ended_ms or 0) < FRESH_US // 1000)
+        )
         runs.alerts_of = register.ringing
+        runs.advice_of = self.advice
 
     # --- what others leave
 
@@ -112,13 +125,16 @@ class Engine:
             if watch.tick(now_us):
                 self._report(watch)
         self._consequences()
+        if self._unseen:
+            self._catch_up()
+        self._states_rules.look_at_disk(self._book.server()["disk_full"])
 
     def _retune(self) -> None:
         """People have changed rules."""
         for watch in self._watches.values():
             run = self._meta.run(watch.run_no)
             if run is not None:
-                watch.rules = self._book.of(run.project, run.id)
+                watch.retune(self._book.of(run.project, run.id))
                 self._report(watch)
 
     # --- points
@@ -143,12 +159,21 @@ class Engine:
     def _make(self, run: RunRow, attempt: int) -> Watch:
         """The detectors of a run, fed by what the store has; a new attempt begins anew."""
         rules = self._book.of(run.project, run.id)
-        watch = Watch(run.no, run.id, attempt, rules, lambda: self._runs.main_metric(self._meta.run(run.no) or run))
+        watch = Watch(run.no, run.id, attempt, rules, lambda: self._main(run.no))
         watch.skip_seq = self._runs.store.seq
         self._watches[run.no] = watch
         self._context.rebuild(watch, self._clock.mono_us())
         self._report(watch)
         return watch
+
+    def _main(self, run_no: int) -> tuple[str | None, bool | None]:
+        """A run's main metric, and whether more of it is better."""
+        run = self._meta.run(run_no)
+        name = None if run is None else self._runs.main_metric(run)
+        if name is None:
+            return None, None
+        goal = rule_of(name, self._meta.detail(run_no).definitions).goal
+        return name, naming.rises(name) if goal is None else goal == "max"
 
     def _report(self, watch: Watch) -> None:
         """Bring the register in line with what a run's detectors say."""
@@ -192,13 +217,85 @@ class Engine:
                 run, rule, told, level, step, time_us, (writer, number), lambda finding: self._context.facts(run, finding)
             )
 
-    # --- states
+    # --- states and time
 
     def _look_at_state(self, run: RunRow) -> None:
-        return
+        """Note what a change of a run's state means for its alerts."""
+        if run.purged:
+            self._register.forget(run.no)
+            self._watches.pop(run.no, None)
+            return
+        now = (run.state, run.attempt)
+        if self._states.get(run.no) == now and run.deleted_ms is None:
+            return
+        self._states[run.no] = now
+        if run.deleted_ms is not None:
+            self._end_all(run, "the run was deleted")
+            return
+        self._states_rules.apply(run, self._book.of(run.project, run.id))
+        if run.final:
+            self._end_all(run, f"the run has ended: {run.state}", keep=KEEPS)
+            watch = self._watches.pop(run.no, None)
+            if watch is not None:
+                watch.found.clear()
+
+    def _end_all(self, run: RunRow, why: str, keep: frozenset[str] = frozenset()) -> None:
+        for row in self._register.open_of(run.no):
+            if row.rule not in keep:
+                self._register.resolve(run.no, row.rule, why, title_key=str(row.facts.get("title_key") or ""))
+
+    def _catch_up(self) -> None:
+        """After a start: what happened while nobody looked, a few runs at a time."""
+        for _ in range(min(CATCH_UP, len(self._unseen))):
+            run = self._meta.run(self._unseen.popleft())
+            if run is None or run.purged or run.deleted_ms is not None:
+                continue
+            self._states_rules.apply(run, self._book.of(run.project, run.id))
+            self._events_of(run)
+            if not run.final and run.points and run.no not in self._watches:
+                self._make(run, run.attempt)
+
+    def _events_of(self, run: RunRow) -> None:
+        with self._meta.read() as reads:
+            events = reads.alert_events(run.no)
+        for writer, number, step, time_ms, body in events:
+            if self._clock.wall_us() - time_ms * 1000 < FRESH_US:
+                self.program_alert(run, body, step, time_ms * 1000, writer, number)
 
     def _consequences(self) -> None:
-        return
+        """Send the commands that alerts ask for, each at most once: it is noted before it is sent."""
+        now_ms = self._register.now_ms()
+        for row in self._register.due(now_ms):
+            run = None if row.run_no is None else self._meta.run(row.run_no)
+            assert row.consequence is not None
+            row = self._register.mark(row, {**row.consequence, "state": "sending"})
+            assert row.consequence is not None
+            outcome: dict[str, Any] = {"state": "refused", "reason": "there is no run to ask it of"}
+            if run is not None and self.submit is not None:
+                try:
+                    command = self.submit(
+                        run.id, row.consequence["op"], row.consequence["args"], actor=f"rule {row.rule}", channel="rule"
+                    )
+                    outcome = {"state": "sent", "command": command.get("id") if isinstance(command, Mapping) else None}
+                except FarwatchError as error:
+                    outcome = {"state": "refused", "reason": str(error)[:300]}
+            self._register.mark(row, {**row.consequence, **outcome})
 
+    # --- advice
 
-__all__ = ["FIRING", "AlertRow", "Engine", "Finding", "Phase", "Rule", "State"]
+    def advice(self, run: RunRow) -> dict[str, Any]:
+        """Whether it is worth going on, and why: `{"say": "stop" | "continue" | None, "why"}`."""
+        if run.final:
+            return {"say": None, "why": ""}
+        firing = {row.rule: row for row in self._register.open_of(run.no) if row.state == FIRING}
+        for rule in STOPS:
+            if rule in firing:
+                row = firing[rule]
+                return {"say": "stop", "why": f"{row.title}. {row.text}"}
+        watch = self._watches.get(run.no)
+        main = None if watch is None or watch.main_name is None else watch.series.get(watch.main_name)
+        if main is not None and main.plateau is not None and main.plateau.improves:
+            before, now, step = main.plateau.told()
+            why = f"{main.name} still gets better: {shown(before)} → {shown(now)} since {at_step(step)}."
+            return {"say": "continue", "why": why}
+        return {"say": None, "why": ""}

@@ -49,10 +49,10 @@ def is_reward(name: str) -> bool:
 
 
 def rises(name: str) -> bool | None:
-    """Whether more is better; None if the name does not say."""
+    """Whether more is better; None if the name does not say, as that of a loss which is only a part of the game."""
     found = words(name)
     if any(word in LOSS or word.endswith(("loss", "losses", "error", "err")) for word in found):
-        return False
+        return False if PARTS.isdisjoint(found) else None
     return True if not HIGHER.isdisjoint(found) else None
 
 

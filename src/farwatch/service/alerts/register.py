@@ -13,13 +13,14 @@ from typing import Any
 from farwatch.clock import Clock
 from farwatch.errors import NotFoundError, UsageError
 from farwatch.service.alerts.finding import Finding, Phase
-from farwatch.service.alerts.rules import NO_LIMIT, RING, Rule
+from farwatch.service.alerts.rules import NO_LIMIT, PROGRAM, RING, Rule
 from farwatch.service.table import plain
 from farwatch.store.meta import AlertRow, Meta, RunRow
 
 PENDING, FIRING, RESOLVED, SILENCED = "pending", "firing", "resolved", "silenced"
 OPEN = (PENDING, FIRING)
 LISTED_MAX = 1_000
+UNWATCHED = frozenset({PROGRAM, "failed", "out_of_memory"})  # no condition of theirs can be over by itself
 Key = tuple[int | None, str, str]  # run, rule, title of what a program says
 
 
@@ -137,6 +138,29 @@ class Register:
             )  # fmt: skip
             return self._store(row, "fired")
 
+    def due(self, now_ms: int) -> list[AlertRow]:
+        """Firing alerts whose command is to be sent now."""
+        with self._lock:
+            return [
+                row for row in self._open.values()
+                if row.consequence is not None and row.consequence["state"] == "due" and row.consequence["due_ms"] <= now_ms
+            ]  # fmt: skip
+
+    def fired(self, run_no: int, attempt: int, rules: Iterable[str]) -> bool:
+        """Whether one of these rules has fired in an attempt of a run."""
+        with self._meta.read() as reads:
+            found = reads.alerts(run_nos=[run_no], limit=LISTED_MAX)
+        wanted = set(rules)
+        return any(row.rule in wanted and row.attempt == attempt for row in found)
+
+    def forget(self, run_no: int) -> None:
+        """Drop the alerts of a run that is gone for good."""
+        with self._lock:
+            for key in self._of_run.pop(run_no, {}):
+                self._open.pop(key, None)
+            for key in [key for key in self._lately if key[0] == run_no]:
+                del self._lately[key]
+
     def update(self, row: AlertRow, **facts: Any) -> AlertRow | None:
         """Add facts to an open alert."""
         with self._lock:
@@ -184,6 +208,9 @@ class Register:
             if asked.get("acknowledge") is True:
                 what = "acknowledged"
                 row = replace(row, acknowledged_ms=now_ms, acknowledged_by=actor, consequence=_cancelled(row, actor))
+                if row.rule in UNWATCHED and row.state != RESOLVED:  # nothing but a person can end it
+                    facts = {**row.facts, "recovered": False, "resolution": f"acknowledged by {actor}"}
+                    row = replace(row, state=RESOLVED, resolved_ms=now_ms, facts=facts)
             if "snooze_s" in asked:
                 snooze_s = asked["snooze_s"]
                 if isinstance(snooze_s, bool) or not isinstance(snooze_s, int | float) or not 0 <= snooze_s <= NO_LIMIT:

@@ -77,7 +77,7 @@ PRESETS: dict[str, Preset] = {
                 "times": Threshold(1.5, 1.05, 1_000.0, "a jump to so many times the usual value"),
                 "noises": Threshold(8.0, 3.0, 100.0, "that is at least so many times the usual noise"),
                 "lost_share": Threshold(0.5, 0.05, 10.0, "or a slow rise that has lost this share of the progress"),
-                "hold_points": Threshold(25, 5, 1e6, "and has not healed after so many points"),
+                "hold_points": Threshold(60, 5, 1e6, "and has not healed after so many points"),
                 "hold_share": Threshold(0.02, 0.0, 1.0, "or after this share of all points so far, if that is more"),
             },
             patterns=True,
@@ -108,7 +108,7 @@ PRESETS: dict[str, Preset] = {
             cooldown_s=3_600.0,
         ),
         Preset(
-            "idle_gpu", HINT, "Idle GPU", "a GPU that the run has used, or whose memory it holds, does nothing",
+            "idle_gpu", HINT, "Idle GPU", "a GPU that the run has kept busy does nothing any more",
             {
                 "percent": Threshold(5.0, 0.0, 100.0, "utilization below this, percent"),
                 "hold_s": Threshold(900.0, 30.0, 1e6, "for so many seconds"),
@@ -184,9 +184,7 @@ def checked(name: str, asked: Any, now_ms: int) -> dict[str, Any]:
             found["snoozed_until_ms"] = now_ms + int(_number(f"{name}.{key}", value, 0.0, NO_LIMIT) * 1000)
         elif value is None:
             found[key] = None
-        elif key == "on" and isinstance(value, bool):
-            found[key] = value
-        elif key == "level" and value in LEVELS:
+        elif (key == "on" and isinstance(value, bool)) or (key == "level" and value in LEVELS):
             found[key] = value
         elif key == "cooldown_s":
             found[key] = _number(f"{name}.{key}", value, 0.0, NO_LIMIT)

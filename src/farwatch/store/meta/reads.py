@@ -294,6 +294,18 @@ class Reads:
         found = self._connection.execute(select(tables.alert).where(tables.alert.c.no == no)).first()
         return None if found is None else AlertRow.read(found)
 
+    def alert_events(self, run_no: int) -> list[tuple[str, int, float | None, int, dict[str, Any]]]:
+        """What a program said by `run.alert`: writer, number of the record, step, time in ms, and its words; oldest first."""
+        event, writer = tables.event, tables.writer
+        query = (
+            select(writer.c.id, event.c.number, event.c.step, event.c.time_ms, event.c.body_json)
+            .join(writer, writer.c.no == event.c.writer_no)
+            .where(event.c.run_no == run_no, event.c.body_json.startswith('{"alert":'))
+            .order_by(event.c.writer_no, event.c.number)
+        )
+        found = [(row[0], row[1], row[2], row[3], json.loads(row[4])["alert"]) for row in self._connection.execute(query)]
+        return [row for row in found if isinstance(row[4], dict)]
+
     def rule_changes(self) -> dict[str, dict[str, dict[str, Any]]]:
         """What people changed of rules: scope -> rule -> changes."""
         changes: dict[str, dict[str, dict[str, Any]]] = {}
