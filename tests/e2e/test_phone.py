@@ -48,10 +48,12 @@ WIDER = """() => [...document.querySelectorAll('body *')].filter(element => {
     return box.right > innerWidth + 1 || box.left < -1;
 }).map(element => `${element.tagName}.${element.className}`)"""
 
-# A finger needs 40 px, but for links in running text; where the drawing is smaller, what is around it belongs to it (a label, a pseudo-element).
+# A finger needs 40 px, but for links in running text;
+# where the drawing is smaller, what is around it belongs to it (a label, a pseudo-element).
 SMALL = """() => [...document.querySelectorAll('button, a, input, select, summary')].filter(element => {
     const box = element.getBoundingClientRect();
-    if (!box.width || !box.height || element.disabled || element.closest('.sr') || getComputedStyle(element).display === 'inline') return false;
+    if (!box.width || !box.height || element.disabled || element.closest('.sr')) return false;
+    if (getComputedStyle(element).display === 'inline') return false;
     const around = (element.closest('label') ?? element).getBoundingClientRect();
     const more = getComputedStyle(element, '::after');
     const grown = more.content !== 'none' && more.position === 'absolute' ? parseFloat(more.height) : 0;
