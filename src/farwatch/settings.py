@@ -86,6 +86,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("streams_per_actor", int, 16, "open live streams of one person", "server"),
     Setting("head_s", float, 10.0, "time that a request head may take, seconds", "server"),
     Setting("body_idle_s", float, 30.0, "time that a request body may pause, seconds", "server"),
+    Setting("starts_per_hour", int, 5, "programs that one person may start from afar in an hour", "server"),
     Setting("lost_s", float, 45.0, "silence of an agent after which its runs are lost, seconds", "server"),
     Setting("stalled_min_s", float, 600.0, "shortest silence of a living process that is called stalled, seconds", "server"),
     Setting("delete_keep_s", float, 30 * 86_400.0, "how long a deleted run can be brought back, seconds", "server"),

@@ -20,7 +20,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine with a server that a module's tests share."""
     with Machine(tmp_path_factory.mktemp("shared") / "machine") as made:
-        made.start_server()
+        made.start_server(starts_per_hour=1000)
         yield made
 
 

@@ -87,8 +87,8 @@ def test_its_first_init_joins_and_later_ones_are_children(shared: Machine, api: 
     assert [*run.series("loss").values] == [1.0]
     assert [line for line in lines(run) if not line.startswith("farwatch: ")] == ["one line", "one line"]
     assert child.detail["parent"] == "joined-1"
-    assert {row["parent"] for row in api.runs("joined").rows} == {None, "joined-1"}
-    assert len(api.runs("joined").rows) == 3  # and the one of the inner process, whose second `init` continues joined-2
+    rows = until(lambda: len(found := api.runs("joined").rows) == 3 and found)
+    assert {row["parent"] for row in rows} == {None, "joined-1"}  # and the one of the inner process, whose second `init` continues joined-2
 
 
 CRASH = """
@@ -164,6 +164,8 @@ def test_ranks_of_a_launch_are_one_run(shared: Machine, api: Api) -> None:
     run = ended(api, "ranks-1")
 
     assert done.returncode == 0
+    until(lambda: [rank["rank"] for rank in api.run("ranks-1").detail["ranks"]] == [0, 1])
+    until(lambda: run.metrics()["loss"].ranks == (0, 1))
     assert [*run.series("loss", rank=1).values] == [1.0]
     assert len(api.runs("ranks").rows) == 1
 

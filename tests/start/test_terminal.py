@@ -107,11 +107,11 @@ def test_ctrl_c_ends_the_program_as_interrupted(terminal: Begin) -> None:
 
 def test_ctrl_z_stops_the_job_and_fg_goes_on_with_it(terminal: Begin) -> None:
     shown = terminal("bash", "--norc", "--noprofile", "-i", PS1="$ ")
-    program = "import time\nprint('rea' + 'dy', flush=True)\nfor n in range(600): time.sleep(0.1); print('n', n, flush=True)"
+    program = "import time\nprint('rea' + 'dy', flush=True)\nfor n in range(600): time.sleep(0.1); print('ti' + 'ck', n, flush=True)"
     shown.until("$ ")
     shown.type(f"{' '.join(RUN)} -q -- {sys.executable} -u -c \"{program}\"\n")
     shown.until("ready")
-    shown.until("n 2")
+    shown.until("tick 2")
 
     shown.type("\x1a")
 
@@ -119,8 +119,8 @@ def test_ctrl_z_stops_the_job_and_fg_goes_on_with_it(terminal: Begin) -> None:
     shown.until("$ ")
     shown.type("echo sh''ell; fg\n")
     shown.until("shell")
-    shown.until("n ")
-    shown.until("n ")
+    shown.until("tick ")
+    shown.until("tick ")
     shown.type("\x03")
     shown.until("$ ")
 

@@ -246,7 +246,7 @@ class _Reader:
         if "pattern" in about:
             self._pattern((*at, "pattern"), about)
         for value in about.get("choices", ()):
-            self._fits((*at, "choices"), {"type": about["type"]}, value, name)
+            self._fits((*at, "choices"), {"type": about["type"], "choices": [value]}, value, name)
         if "default" in about:
             self._fits((*at, "default"), about, about["default"], name)
         return dict(about)

@@ -14,6 +14,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from farwatch.agent.folder import CHILD, KILLED
 from farwatch.runner.ends import End
 from farwatch.sdk.joining import JOINED
 from farwatch.sdk.lines import Chunk, Screen
@@ -23,9 +24,8 @@ from farwatch.wire.records import Kind, encode_json
 
 WAITING_MAX = 8 << 20  # bytes of output that may wait to be read
 TURN_S = 0.1  # how often a line that is being rewritten is recorded
+AGENT_SILENCE_S = 3.0  # it gives a sign of life each second
 CARE_S = 10.0  # how often we look whether an agent lives
-CHILD = "child.json"  # in the journal's folder: the program, for the agent
-KILLED = "killed.json"  # in the journal's folder: who had it killed, from the agent
 
 
 class Keeper:
@@ -91,6 +91,7 @@ class Keeper:
         with contextlib.suppress(OSError, ValueError):
             self._append(Kind.GOODBYE, body, vital=True)
             self._writer.journal.close()
+        self._place.ensure_agent(AGENT_SILENCE_S)  # nobody comes after us who would
 
     def delivered(self) -> bool:
         """Whether the server has everything."""

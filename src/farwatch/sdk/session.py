@@ -190,12 +190,12 @@ class RunPlace:
     def mask(self, mapping: dict[str, Any]) -> dict[str, Any]:
         return mask_mapping(mapping, self._redact or ())  # tokens of a known shape are hidden whatever the names
 
-    def ensure_agent(self) -> None:
+    def ensure_agent(self, silence_s: float = AGENT_SILENCE_S) -> None:
         """Start this machine's agent unless one shows signs of life; at most once a minute. Never raises."""
         now = time.monotonic_ns()
         if self.mode == "disabled" or not self._settings.agent or now - self._agent_ns < AGENT_EVERY_NS:
             return
-        if place.agent_silence_s(self.state_dir) < AGENT_SILENCE_S:
+        if place.agent_silence_s(self.state_dir) < silence_s:
             return
         self._agent_ns = now
         why = spawn.can_start()

@@ -107,9 +107,9 @@ class Launching:
         if not isinstance(given, Mapping):
             raise UsageError("`parameters` is an object")
         args = sized({"profile": profile, "parameters": _read(about["parameters"], given)})
-        self._steer.permission.check(actor, Op.START)
         what = f"{about['title'] or profile} ({machine.user}@{machine.host})"
         self._steer.permission.confirm(Op.START, args, None, what, body.get("confirm") is True)
+        self._steer.permission.check(actor, Op.START)  # counts; the question before a start is none
         return self._accept(machine.agent, args, actor, body, command_id, channel)
 
     def restart(self, ref: str, body: Mapping[str, Any], actor: Actor, *, channel: str = "api") -> dict[str, Any]:
@@ -125,8 +125,8 @@ class Launching:
         if agent is None:
             raise EndedError(f"{run.name} cannot be run again from here", hint="only what was started with: farwatch run -- COMMAND")
         args = {"restart": run.id}
-        self._steer.permission.check(actor, Op.START)
         self._steer.permission.confirm(Op.START, args, None, f"{run.name} again", body.get("confirm") is True)
+        self._steer.permission.check(actor, Op.START)
         return self._accept(agent, args, actor, body, command_id, channel)
 
     def _runner_of(self, run_no: int) -> str | None:

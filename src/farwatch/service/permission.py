@@ -19,8 +19,9 @@ SCOPES = {Op.START: "start"}  # all others: `steer`
 class Permission:
     """Decides about commands. *Threads*: any."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, starts_per_hour: int = STARTS_PER_HOUR) -> None:
         self._clock = clock
+        self._starts_per_hour = starts_per_hour
         self._lock = threading.Lock()
         self._asked: dict[tuple[str, str], deque[float]] = {}
 
@@ -31,7 +32,7 @@ class Permission:
             raise ForbiddenError(f"this needs the scope: `{scope}`")
         self._count(actor, "all", PER_MINUTE, 60.0, "commands")
         if op is Op.START:
-            self._count(actor, "start", STARTS_PER_HOUR, 3_600.0, "starts")
+            self._count(actor, "start", self._starts_per_hour, 3_600.0, "starts")
 
     def confirm(self, op: Op, args: dict[str, Any], current: Any, what: str, confirmed: bool) -> None:
         """Raise `ConfirmError` for a command that is dangerous and has not been confirmed.

@@ -56,7 +56,7 @@ class Steer:
         self._runs = runs
         self._settings = settings
         self._clock = clock
-        self.permission = Permission(clock)
+        self.permission = Permission(clock, starts_per_hour=settings.starts_per_hour)
         self.bell = Bell()
         self.on_change: Callable[[str], None] = lambda run_id: None
         self.on_profiles: Callable[[str, Any], None] = lambda agent, told: None
@@ -265,10 +265,12 @@ class Steer:
         """A writer has registered, by way of `agent`: what waits for its run goes there, and what people set stays set."""
         writer = self._meta.writer(writer_id)
         run = None if writer is None else self._meta.run(writer.run_no)
-        if writer is None or run is None or writer.rank != 0 or writer.role != "main":
+        if writer is None or run is None or writer.role == "system":
             return
         if agent is not None and writer.agent != agent:
             self._meta.write(lambda writes: _name_agent(writes, writer_id, agent), durable=False)
+        if writer.rank != 0 or writer.role != "main":
+            return
         if writer.attempt > 1 and writer.attempt == run.attempt:
             self._keep_wishes(run)
         if agent is not None:
