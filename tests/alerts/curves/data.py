@@ -1,6 +1,7 @@
 """Small real data: hand-written digits, and English text that every Python installation carries."""
 
 import inspect
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -40,6 +41,6 @@ def text() -> tuple[torch.Tensor, int]:
 def mlp(*sizes: int) -> torch.nn.Sequential:
     """Layers with ReLU between them."""
     parts: list[torch.nn.Module] = []
-    for first, second in zip(sizes, sizes[1:], strict=False):
+    for first, second in pairwise(sizes):
         parts += [torch.nn.Linear(first, second), torch.nn.ReLU()]
     return torch.nn.Sequential(*parts[:-1])

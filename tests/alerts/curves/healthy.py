@@ -146,7 +146,7 @@ def mixed_precision() -> Log:
                 scale *= 2
         else:
             scale, good = scale / 2, 0
-        log.step(step, loss=float(loss), grad_norm=norm if step % 3 else float("nan") if not math.isfinite(norm) else norm, loss_scale=scale)
+        log.step(step, loss=float(loss), grad_norm=norm, loss_scale=scale)
     return log
 
 

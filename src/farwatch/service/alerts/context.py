@@ -67,8 +67,10 @@ class Context:
         share = (steps - info.step_min) / max(first - info.step_min, 1e-300)
         newest = int(points.times.min()) if len(points.times) else info.time_max_us
         times = (info.time_min_us + share * (newest - info.time_min_us)).astype(np.int64)
-        return tuple(
-            np.concatenate(pair) for pair in ((steps, points.steps), (times, points.times), (old.mean[keep], points.values))
+        return (
+            np.concatenate((steps, points.steps)),
+            np.concatenate((times, points.times)),
+            np.concatenate((old.mean[keep], points.values)),
         )
 
     # --- beside an alert

@@ -35,6 +35,7 @@ FRESH_US = 3_600_000_000  # news that are older ring nobody: they come from a jo
 QUEUED_MAX = 100_000
 CATCH_UP = 20  # runs at a time after a start
 KEEPS = frozenset({"failed", "out_of_memory", PROGRAM})  # stay after the end of a run
+WATCHED = frozenset({"nan", "spike", "plateau", "overfitting", "slow_step", "idle_gpu", "disk_full"})
 STOPS = ("nan", "spike", "overfitting", "plateau")
 
 
@@ -143,6 +144,8 @@ class Engine:
         run = self._meta.run_by_id(writer.run)
         if run is None or run.purged:
             return
+        if self._states.get(run.no) != (run.state, run.attempt):
+            self._look_at_state(run)  # a run that logs again is running, and nobody else tells
         if decoded.others:
             self._look_for_events(run, writer, decoded)
         if not len(decoded.index) or writer.rank != 0:
@@ -188,9 +191,10 @@ class Engine:
                 continue
             if not late:
                 self._register.observe(run, finding, watch.rules[name], lambda finding=finding: self._context.facts(run, finding))  # type: ignore[misc]
-        for name in watch.found.keys() - found.keys():
-            why = "recovered" if watch.rules[name].on else "the rule was switched off"
-            self._register.resolve(run.no, name, why, recovered=watch.rules[name].on)
+        for row in self._register.open_of(run.no):
+            if row.rule in WATCHED and row.rule not in found:
+                on = watch.rules[row.rule].on
+                self._register.resolve(run.no, row.rule, "recovered" if on else "the rule was switched off", recovered=on)
         watch.found = found
 
     # --- what programs say

@@ -40,7 +40,8 @@ def is_loss(name: str) -> bool:
 def is_any_loss(name: str) -> bool:
     """Whether a metric is a loss of any kind; none of them may be NaN."""
     found = words(name)
-    return any(word in LOSS or word.endswith(("loss", "losses")) for word in found) and not {"scale", "best", "min", "max"}.intersection(found)
+    named = any(word in LOSS or word.endswith(("loss", "losses")) for word in found)
+    return named and {"scale", "scaler", "best", "min", "max"}.isdisjoint(found)
 
 
 def is_reward(name: str) -> bool:

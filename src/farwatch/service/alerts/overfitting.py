@@ -16,8 +16,8 @@ class Overfitting:
     """Fires when validation has risen significantly above its best and the training loss has not.
 
     The best is a median of three, so that one lucky evaluation is none ("generalization loss" of Prechelt, "Early stopping - but when?",
-    1998, section 2.2, made robust). The rise since then must be large against the noise and against the progress, and a trend by the test of
-    Mann, "Nonparametric tests against trend", Econometrica 13 (1945).
+    1998, section 2.2, made robust). The rise since then must be large against the noise and against the progress, and a trend by the
+    test of Mann, "Nonparametric tests against trend", Econometrica 13 (1945).
     """
 
     __slots__ = ("_best", "_heal", "_name", "_now", "_trained", "phase")

@@ -46,7 +46,7 @@ class Plateau:
         if now_us < self._next_us:
             return
         after_us = rule.numbers["after_s"] * 1e6
-        self._next_us = now_us + int(after_us / LOOKS)
+        self._next_us = now_us + int(min(after_us, now_us - curve.times[0]) / LOOKS)
         values = self._scaled(curve)
         whole = len(values)
         if self.phase is Phase.FIRING:

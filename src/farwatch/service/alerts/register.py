@@ -27,9 +27,11 @@ Key = tuple[int | None, str, str]  # run, rule, title of what a program says
 class Register:
     """The alerts of a server.
 
-    *Threads*: any but the one that writes the meta database: changes of alerts are made one after the other under a lock, and written while
-    it is held. *Cost*: open alerts are in memory; a change is a durable write, and there are few. `on_change` is called with a row and what happened to it: `pending`,
-    `fired`, `again`, `resolved`, `acknowledged`, `snoozed`, `changed`.
+    *Threads*: any but the one that writes the meta database: changes of alerts are made one after the other under a lock, and written
+    while it is held. *Cost*: open alerts are in memory; a change is a durable write, and there are few.
+
+    `on_change` is called with a row and what happened to it: `pending`, `healed`, `fired`, `again`, `resolved`, `acknowledged`,
+    `snoozed`, `changed`.
     """
 
     def __init__(self, meta: Meta, clock: Clock) -> None:
@@ -66,12 +68,12 @@ class Register:
             old = self._open.get(key)
             if old is not None and (old.state == FIRING or finding.phase is Phase.PENDING):
                 return None
-            if old is None and finding.phase is Phase.FIRING and (back := self._come_back(key, rule)) is not None:
-                return self._store(back, "again")
+            if old is None and (back := self._come_back(key, rule)) is not None:
+                return self._store(back, "again") if finding.phase is Phase.FIRING else None
             now_ms = self.now_ms()
             row = old or AlertRow(
-                0, key[0], 1 if run is None else run.attempt, finding.rule, finding.metric, finding.title, finding.text, rule.level, PENDING,
-                now_ms, None, None, now_ms, None, None, None, 1, _facts(finding), None,
+                0, key[0], 1 if run is None else run.attempt, finding.rule, finding.metric, finding.title, finding.text, rule.level,
+                PENDING, now_ms, None, None, now_ms, None, None, None, 1, _facts(finding), None,
             )  # fmt: skip
             if finding.phase is Phase.PENDING:
                 return self._store(row, "pending")

@@ -7,6 +7,7 @@ Median and median absolute deviation (MAD): Hampel, "The influence curve and its
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 GAUSS = 1.4826
 MEDIAN_LOSS = 1.2533  # the median of n Gaussian values has 1.2533 / sqrt(n) of their standard deviation
@@ -34,5 +35,5 @@ def noise(values: Sequence[float]) -> float:
     """The standard deviation around a trend, by the MAD of first differences; 0 of fewer than three."""
     if len(values) < 3:
         return 0.0
-    steps = [after - before for before, after in zip(values, values[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(values)]
     return GAUSS * median([abs(step) for step in steps]) / math.sqrt(2)

@@ -45,8 +45,6 @@ class Preset:
     patterns: bool = False
 
 
-_AT_ONCE = {"cooldown_s": 60.0}
-
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -59,10 +57,10 @@ PRESETS: dict[str, Preset] = {
             },
             patterns=True,
         ),
-        Preset("failed", RING, "Failed", "a run has ended by an exception, a signal or an exit code", **_AT_ONCE),
-        Preset("out_of_memory", RING, "Out of memory", "a run has ended because the machine or the GPU had no memory left", **_AT_ONCE),
-        Preset("lost", RING, "Lost", "nothing has been heard of a run's machine", **_AT_ONCE),
-        Preset("stalled", RING, "Stalled", "a process lives, but does nothing for far longer than it ever did before", **_AT_ONCE),
+        Preset("failed", RING, "Failed", "a run has ended by an exception, a signal or an exit code", cooldown_s=60.0),
+        Preset("out_of_memory", RING, "Out of memory", "a run has ended because the machine or the GPU had no memory left", cooldown_s=60.0),
+        Preset("lost", RING, "Lost", "nothing has been heard of a run's machine", cooldown_s=60.0),
+        Preset("stalled", RING, "Stalled", "a process lives, but does nothing for far longer than it ever did before", cooldown_s=60.0),
         Preset(
             "disk_full", RING, "Disk full", "the disk of the server, or of a run's machine, is nearly full",
             {
@@ -277,7 +275,7 @@ class RuleBook:
         def write(writes: Any) -> None:
             for name, one in listed.items():
                 writes.put_rule(scope, name, one)
-            writes.add_audit(now_ms, actor, "rules", scope, {"rules": {name: one for name, one in listed.items()}})
+            writes.add_audit(now_ms, actor, "rules", scope, {"rules": listed})
 
         self._meta.write(write)
         with self._lock:

@@ -82,7 +82,7 @@ class Spike:
 
     def calm(self, top: float) -> bool:
         """Whether points up to `top` may come by `absorb`."""
-        return self.phase is Phase.QUIET and not self._over and top <= self.limit
+        return self.phase is Phase.QUIET and not self._over and top <= self.limit < math.inf
 
     def absorb(self, values: list[float], rule: Rule) -> None:
         """Take many finite points at once, all below the limit."""

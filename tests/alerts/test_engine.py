@@ -1,0 +1,494 @@
+"""Alerts from committed batches, states and time: fired once, resolved, answered, and the same after a restart."""
+
+import math
+import random
+
+import pytest
+
+from farwatch.errors import FarwatchError, NotFoundError, UsageError
+from farwatch.service.alerts.register import rings, state_of
+from farwatch.wire.records import Kind
+from tests.alerts.conftest import Alerted
+from tests.service.conftest import Process
+
+NAN = math.nan
+
+
+def curve(count: int, seed: int = 0, level: float = 1.0) -> list[float]:
+    noise = random.Random(seed)
+    return [level * (0.1 + math.exp(-step / 50)) * (1 + 0.05 * noise.gauss(0, 1)) for step in range(count)]
+
+
+def started(alerted: Alerted, **told: object) -> Process:
+    process = alerted.started(**told)
+    process.send()
+    alerted.turn()
+    return process
+
+
+# --- from points
+
+
+def test_loss_that_turns_nan_is_exactly_one_alert(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, curve(60))
+
+    alerted.log(process, [NAN] * 300)
+
+    (row,) = alerted.alerts()
+    assert (row.rule, row.state, row.level, row.facts["step"]) == ("nan", "firing", "ring", 60)
+    assert [what for what, *_ in alerted.news] == ["pending", "fired"]
+
+
+def test_single_nan_at_the_end_rings_within_two_seconds(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [*curve(20), NAN])
+    assert alerted.alerts("firing") == []
+
+    alerted.turn(1.25)
+
+    assert [row.rule for row in alerted.alerts("firing")] == ["nan"]
+
+
+def test_nan_between_finite_values_is_told_nobody(alerted: Alerted) -> None:
+    process = started(alerted)
+
+    alerted.log(process, [*curve(20), NAN, 0.5, 0.5, math.inf, 0.5, 0.5], every_s=0.5)
+
+    assert alerted.alerts() == []
+    assert {what for what, *_ in alerted.news} == {"pending", "healed"}
+
+
+def test_nan_that_heals_resolves_and_says_recovered(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [*curve(20), NAN, NAN, NAN])
+
+    alerted.log(process, [0.5] * 4)
+
+    (row,) = alerted.alerts()
+    assert (row.state, row.facts["recovered"]) == ("resolved", True)
+
+
+def test_several_metrics_that_turn_nan_together_are_one_alert(alerted: Alerted) -> None:
+    process = started(alerted)
+    for value in [*curve(20), *[NAN] * 5]:
+        alerted.clock.advance(1)
+        process.log({"train/loss": value, "val/loss": value, "aux_loss": value})
+    process.send()
+    alerted.turn()
+
+    assert len(alerted.alerts()) == 1
+
+
+def test_loss_flat_for_the_configured_time_is_exactly_one_alert(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.book.change("run/" + process.run, {"plateau": {"after_s": 60}}, "ann", 0)
+    noise = random.Random(3)
+
+    alerted.log(process, curve(100))
+    alerted.log(process, [0.1 + 0.0003 * noise.gauss(0, 1) for _ in range(400)])
+
+    (row,) = alerted.alerts()
+    assert (row.rule, row.level, row.state) == ("plateau", "hint", "firing")
+    assert alerted.runs.row(process.run)["alerts"] == 0
+
+
+def test_constant_loss_is_flat_after_the_configured_time_and_not_before(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.book.change("server", {"plateau": {"after_s": 30}}, "ann", 0)
+
+    alerted.log(process, [2.3] * 29)
+    assert alerted.alerts() == []
+    alerted.log(process, [2.3] * 12)
+
+    assert [row.rule for row in alerted.alerts()] == ["plateau"]
+
+
+def test_spike_that_stays_tells_value_band_and_what_moved(alerted: Alerted) -> None:
+    process = started(alerted, total_steps=1_000)
+    noise = random.Random(1)
+    for step, value in enumerate([*curve(300), *[4.0 + 0.1 * noise.random()] * 100]):
+        alerted.clock.advance(1)
+        norm = 1 + 0.1 * noise.random() + (50 if step >= 300 else 0)
+        process.log({"train/loss": value, "grad/norm": norm, "lr": 0.001, "steady": noise.random()})
+        if step % 20 == 19:
+            process.send()
+            alerted.turn()
+
+    (row,) = alerted.alerts()
+    assert (row.rule, row.state, row.facts["step"]) == ("spike", "firing", 300)
+    assert row.facts["band"]["low"] < 0.11 < row.facts["band"]["high"] and row.facts["value"] > 4
+    assert [one["name"] for one in row.facts["moved"]] == ["grad/norm"]
+    assert 500 < row.facts["left_s"] < 2_000
+
+
+def test_spike_that_heals_in_time_is_told_nobody(alerted: Alerted) -> None:
+    process = started(alerted)
+
+    alerted.log(process, [*curve(200), *[5.0] * 8, *curve(300)[200:]], turns=True)
+
+    assert alerted.alerts() == []
+    assert ("healed", "spike") in {(what, rule) for what, rule, _ in alerted.news}
+
+
+def test_alert_that_comes_back_within_its_cooldown_is_the_same_one(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [*curve(20), *[NAN] * 3, *[0.5] * 5, *[NAN] * 3])
+
+    (row,) = alerted.alerts()
+    assert (row.state, row.times) == ("firing", 2)
+    assert [what for what, *_ in alerted.news if what in ("fired", "again")] == ["fired", "again"]
+
+    alerted.log(process, [0.5] * 5)
+    alerted.log(process, [0.5] * 3, every_s=300)
+    alerted.log(process, [NAN] * 3)
+    assert len(alerted.alerts()) == 2
+
+
+def test_points_that_were_logged_long_ago_ring_nobody(alerted: Alerted) -> None:
+    process = started(alerted)
+    for value in [*curve(20), *[NAN] * 5]:
+        process.log({"train/loss": value})
+    alerted.clock.advance(7_200)
+
+    process.send()
+    alerted.turn(2)
+
+    assert alerted.alerts() == []
+
+
+def test_new_attempt_ends_what_the_one_before_had(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [*curve(20), *[NAN] * 5])
+    process.goodbye("failed", "loss is NaN").send()
+    alerted.turn()
+    assert {row.rule: row.state for row in alerted.alerts()} == {"nan": "resolved", "failed": "firing"}
+
+    again = started(alerted, run=process.run)
+    alerted.log(again, curve(20))
+
+    assert {row.state for row in alerted.alerts()} == {"resolved"}
+
+
+# --- restarts
+
+
+def test_pending_survives_a_restart_and_fires_once(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, curve(300))
+    alerted.log(process, [4.0] * 40)
+    assert [row.state for row in alerted.alerts()] == ["pending"]
+
+    alerted.restart()
+    alerted.turn()
+    assert [row.state for row in alerted.alerts()] == ["pending"]
+    alerted.log(process, [4.0 + step / 1000 for step in range(60)])
+
+    (row,) = alerted.alerts()
+    assert (row.rule, row.state, row.facts["step"]) == ("spike", "firing", 300)
+    assert [what for what, *_ in alerted.news] == ["pending", "fired"]
+
+
+def test_firing_alert_is_not_told_again_after_a_restart(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [*curve(20), *[NAN] * 5])
+
+    alerted.restart()
+    alerted.turn(5)
+    alerted.log(process, [NAN] * 5)
+
+    assert len(alerted.alerts()) == 1
+    assert [what for what, *_ in alerted.news] == ["pending", "fired"]
+
+
+def test_recovery_during_a_restart_resolves(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [*curve(20), *[NAN] * 5])
+    for _ in range(5):
+        process.log({"train/loss": 0.5})
+    process.send()  # the engine has no turn any more
+
+    alerted.restart()
+    alerted.turn()
+
+    assert [row.state for row in alerted.alerts()] == ["resolved"]
+
+
+# --- from states
+
+
+@pytest.mark.parametrize(
+    ("reason", "rule"),
+    [("ValueError: no", "failed"), ("OutOfMemoryError: CUDA out of memory", "out_of_memory"), ("killed by signal 9", "failed")],
+)
+def test_run_that_fails_rings_once(alerted: Alerted, reason: str, rule: str) -> None:
+    process = started(alerted)
+    alerted.log(process, curve(5))
+
+    process.goodbye("failed", reason).send()
+    for _ in range(3):
+        alerted.turn(1)
+    alerted.restart()
+    alerted.turn()
+
+    (row,) = alerted.alerts()
+    assert (row.rule, row.state) == (rule, "firing")
+
+
+@pytest.mark.parametrize("state", ["finished", "stopped"])
+def test_run_that_ends_well_rings_nobody(alerted: Alerted, state: str) -> None:
+    process = started(alerted)
+    alerted.log(process, curve(5))
+
+    process.goodbye(state).send()
+    alerted.turn()
+
+    assert alerted.alerts() == []
+
+
+def test_run_that_failed_while_the_server_was_down_rings_when_it_is_known(alerted: Alerted) -> None:
+    process = started(alerted)
+    process.goodbye("failed", "no").send()  # committed, and then the server dies before the rules look
+
+    alerted.restart()
+    alerted.turn()
+
+    assert [row.rule for row in alerted.alerts("firing")] == ["failed"]
+
+
+def test_lost_run_rings_and_resolves_when_it_speaks(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.beat(process)
+    alerted.clock.advance(60)
+    alerted.liveness.tick()
+    alerted.turn()
+    assert [row.rule for row in alerted.alerts("firing")] == ["lost"]
+
+    alerted.beat(process)
+    alerted.turn()
+
+    (row,) = alerted.alerts()
+    assert (row.state, row.facts["recovered"]) == ("resolved", True)
+
+
+def test_stalled_run_rings_by_what_liveness_has_learned(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, curve(5), every_s=2)
+    for _ in range(62):
+        alerted.clock.advance(10)
+        alerted.beat(process)
+        alerted.liveness.tick()
+        alerted.turn()
+
+    assert [row.rule for row in alerted.alerts("firing")] == ["stalled"]
+    alerted.log(process, [0.5])
+    assert [row.state for row in alerted.alerts()] == ["resolved"]
+
+
+def test_deleted_run_has_no_open_alerts(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [*curve(20), *[NAN] * 5])
+
+    alerted.runs.delete(process.run, "ann")
+    alerted.turn()
+
+    assert alerted.alerts("firing", "pending") == []
+
+
+# --- from programs
+
+
+def alert(process: Process, title: str, **more: object) -> Process:
+    body = {"title": title, "text": "", "level": "warn", "cooldown_s": 300, **more}
+    return process.add(Kind.EVENT, {"alert": body}, step=7)
+
+
+def test_alert_of_a_program_stands_until_a_person_takes_it(alerted: Alerted) -> None:
+    process = started(alerted)
+    alert(process, "odd batch", text="look").send()
+    alerted.turn()
+    (row,) = alerted.alerts()
+    assert (row.rule, row.state, row.title, row.text, row.facts["step"]) == ("program", "firing", "odd batch", "look", 7)
+
+    alerted.register.answer(row.no, {"acknowledge": True}, "ann")
+
+    assert [(row.state, row.acknowledged_by) for row in alerted.alerts()] == [("resolved", "ann")]
+
+
+def test_same_title_within_its_cooldown_counts_and_does_not_ring_again(alerted: Alerted) -> None:
+    process = started(alerted)
+    for _ in range(4):
+        alert(process, "odd batch").send()
+        alerted.turn()
+        alerted.clock.advance(10)
+    alerted.clock.advance(300)
+    alert(process, "odd batch").send()
+    alerted.turn()
+
+    (row,) = alerted.alerts()
+    assert row.times == 5
+    assert [what for what, *_ in alerted.news] == ["fired", "changed", "changed", "changed", "again"]
+
+
+def test_info_of_a_program_is_a_hint(alerted: Alerted) -> None:
+    process = started(alerted)
+    alert(process, "halfway", level="info").send()
+    alerted.turn()
+
+    assert [row.level for row in alerted.alerts()] == ["hint"]
+
+
+def test_alert_of_a_program_that_the_rules_missed_is_found_after_a_restart_once(alerted: Alerted) -> None:
+    process = started(alerted)
+    alert(process, "odd batch").send()  # committed; no turn
+
+    for _ in range(2):
+        alerted.restart()
+        alerted.turn()
+
+    assert [(row.title, row.times) for row in alerted.alerts()] == [("odd batch", 1)]
+
+
+# --- people
+
+
+def test_snoozed_alert_is_silenced_and_wakes(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [*curve(20), *[NAN] * 3])
+    (row,) = alerted.alerts()
+    assert alerted.runs.row(process.run)["alerts"] == 1
+
+    alerted.register.answer(row.no, {"snooze_s": 60}, "ann")
+    assert [row.state for row in alerted.alerts("silenced")] == ["firing"] and alerted.alerts("firing") == []
+    assert alerted.runs.row(process.run)["alerts"] == 0
+
+    alerted.clock.advance(61)
+    assert len(alerted.alerts("firing")) == 1 and alerted.runs.row(process.run)["alerts"] == 1
+
+
+def test_acknowledged_alert_of_a_condition_stays_until_it_is_over_but_needs_nobody(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [*curve(20), *[NAN] * 3])
+    (row,) = alerted.alerts()
+
+    row = alerted.register.answer(row.no, {"acknowledge": True}, "ann")
+
+    assert state_of(row, alerted.register.now_ms()) == "firing" and not rings(row, alerted.register.now_ms())
+    alerted.log(process, [0.5] * 4)
+    assert [row.state for row in alerted.alerts()] == ["resolved"]
+
+
+def test_rule_that_is_snoozed_or_off_rings_nobody(alerted: Alerted) -> None:
+    first, second = started(alerted), started(alerted)
+    alerted.book.change("run/" + first.run, {"nan": {"snooze_s": 600}}, "ann", alerted.register.now_ms())
+    alerted.book.change("run/" + second.run, {"nan": {"on": False}}, "ann", 0)
+
+    for process in (first, second):
+        alerted.log(process, [*curve(20), *[NAN] * 3])
+
+    assert [state_of(row, alerted.register.now_ms()) for row in alerted.alerts()] == ["silenced"]
+
+
+def test_rule_of_the_run_counts_before_the_project_and_the_server(alerted: Alerted) -> None:
+    alerted.book.change("server", {"spike": {"times": 3.0, "noises": 9.0}}, "ann", 0)
+    alerted.book.change("project/digits", {"spike": {"times": 4.0}}, "ann", 0)
+    alerted.book.change("run/abc", {"spike": {"level": "hint"}, "nan": {"metrics": ["x/*"]}}, "ann", 0)
+
+    rules = alerted.book.of("digits", "abc")
+    assert (rules["spike"].numbers["times"], rules["spike"].numbers["noises"], rules["spike"].level) == (4.0, 9.0, "hint")
+    assert alerted.book.of("other", "def")["spike"].numbers["times"] == 3.0
+    alerted.restart()
+    assert alerted.book.of("digits", "abc") == rules
+    alerted.book.change("run/abc", {"spike": None, "nan": {"metrics": None}}, "ann", 0)
+    assert alerted.book.changes("run/abc") == {}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"nosuch": {}}, {"nan": {"nosuch": 1}}, {"nan": {"wait_s": -1}}, {"nan": {"wait_s": True}}, {"nan": {"on": 1}}, {"nan": 3},
+        {"failed": {"metrics": ["x"]}}, {"nan": {"metrics": "x"}}, {"nan": {"then": {"op": "kill"}}}, {"nan": {"level": "loud"}},
+    ],
+)  # fmt: skip
+def test_rule_that_cannot_be_is_refused_and_nothing_changes(alerted: Alerted, asked: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        alerted.book.change("server", asked, "ann", 0)
+
+    assert alerted.book.changes("server") == {}
+
+
+@pytest.mark.parametrize("asked", [{}, {"nosuch": 1}, {"snooze_s": -1}, {"snooze_s": "long"}])
+def test_answer_that_is_none_is_refused(alerted: Alerted, asked: dict[str, object]) -> None:
+    process = started(alerted)
+    alert(process, "odd").send()
+    alerted.turn()
+
+    with pytest.raises(UsageError):
+        alerted.register.answer(1, asked, "ann")
+    with pytest.raises(NotFoundError):
+        alerted.register.answer(99, {"acknowledge": True}, "ann")
+
+
+# --- consequences
+
+
+def test_consequence_is_asked_for_at_once_and_once(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.book.change("server", {"nan": {"then": {"op": "stop"}}}, "ann", 0)
+
+    alerted.log(process, [*curve(20), *[NAN] * 10])
+    alerted.restart()
+    alerted.turn()
+
+    assert alerted.asked == [("stop", {}, "rule nan", "rule")]
+    (row,) = alerted.alerts()
+    assert row.consequence is not None and (row.consequence["state"], row.consequence["command"]) == ("sent", "c1")
+
+
+@pytest.mark.parametrize("answer", [None, {"acknowledge": True}, {"snooze_s": 60}, {"resolve": True}])
+def test_consequence_waits_for_an_answer_also_across_a_restart(alerted: Alerted, answer: dict[str, object] | None) -> None:
+    process = started(alerted)
+    then = {"op": "set", "args": {"name": "lr", "value": 1e-4}, "unless_answered_s": 300}
+    alerted.book.change("server", {"nan": {"then": then}}, "ann", 0)
+    alerted.log(process, [*curve(20), *[NAN] * 3])
+    alerted.turn(200)
+    assert alerted.asked == []
+
+    if answer is not None:
+        alerted.register.answer(1, answer, "bob")
+    alerted.restart()
+    alerted.turn(101)
+
+    expected = [("set", {"name": "lr", "value": 1e-4}, "rule nan", "rule")]
+    assert alerted.asked == (expected if answer is None else [])
+
+
+def test_consequence_that_is_refused_says_why(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.book.change("server", {"nan": {"then": {"op": "stop"}}}, "ann", 0)
+
+    def refuse(*args: object, **more: object) -> None:
+        raise FarwatchError("it cannot be steered")
+
+    alerted.engine.submit = refuse
+    alerted.log(process, [*curve(20), *[NAN] * 3])
+
+    (row,) = alerted.alerts()
+    assert row.consequence is not None
+    assert (row.consequence["state"], row.consequence["reason"]) == ("refused", "it cannot be steered")
+
+
+# --- advice
+
+
+def test_advice_says_stop_for_nan_and_continue_for_a_loss_that_falls(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, curve(60))
+    run = alerted.meta.run_by_id(process.run)
+    assert run is not None
+    told = alerted.engine.advice(run)
+    assert told["say"] == "continue" and "train/loss" in told["why"]
+
+    alerted.log(process, [NAN] * 5)
+
+    assert alerted.engine.advice(run)["say"] == "stop"
