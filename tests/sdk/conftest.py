@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from farwatch.store.base import Decoded, Writer
 from farwatch.store.decode import decode
 from farwatch.wire import segment
 from farwatch.wire.records import Kind, Record
+
+from .asking import Asked
 
 SOURCE = Path(__file__).parents[2] / "src"
 
@@ -107,3 +109,13 @@ def program(tmp_path: Path) -> Program:
         return Ended(done.returncode, done.stdout, done.stderr, [Journal(folder) for folder in folders])
 
     return run
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
+    """A run of this process, steered by whoever writes into its inbox."""
+    monkeypatch.setenv("FARWATCH_DIR", str(tmp_path))
+    monkeypatch.setenv("FARWATCH_AGENT", "0")
+    made = Asked(tmp_path)
+    yield made
+    made.run.finish()

@@ -11,10 +11,10 @@ never finished. Nothing here raises into the training but `Stopped`. [H 18]
 import contextlib
 import json
 import os
-import signal
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeVar
 from farwatch.errors import UsageError
 from farwatch.sdk.config import json_safe
 from farwatch.sdk.inbox import Inbox
+from farwatch.sdk.signals import Signals
 from farwatch.wire.commands import RESULT_MAX_BYTES, CommandState, Op, Order, WrongValue
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -94,8 +95,12 @@ class Steering:
         self._asks = False  # the program reads `should_stop` or iterates `progress`
         self._told = False
         self._patience = PATIENCE_STEPS
-        self._signals: list[int] = []
+        self._signals = Signals(self._ring)
+        self._guests: deque[Order] = deque()  # from other threads of this process
         self._paused = False
+
+    def _ring(self) -> None:
+        self._run._heard = -1
 
     # --- what the program declares
 
@@ -146,33 +151,16 @@ class Steering:
         self.hooks[event].append(function)
         self._run.declare({"hooks": [name for name in HOOKS if self.hooks[name]]})
         if event == "stop":
-            self._listen_to_signals()
+            self._signals.listen()
         return function
 
-    # --- signals (rule 16)
-
-    def _listen_to_signals(self) -> None:
-        """Take SIGTERM and SIGUSR1 where nobody else does. The handler only notes that it came. [H 26]"""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (getattr(signal, "SIGTERM", None), getattr(signal, "SIGUSR1", None)):
-            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, _: Any) -> None:
-        self._signals.append(number)
-        self._run._heard = -1
-        signal.signal(number, signal.SIG_DFL)  # the second one has the default action
-
     def _take_signals(self) -> None:
-        while self._signals:
-            number = self._signals.pop(0)
-            word = signal.Signals(number).name
-            saves = word == "SIGUSR1" and bool(self.hooks["checkpoint"])
+        for name in self._signals.take():
+            saves = name == "SIGUSR1" and bool(self.hooks["checkpoint"])
             op = Op.CHECKPOINT if saves else Op.STOP
             if saves:
-                signal.signal(number, self._on_signal)  # asks for no end, so it may come again
-            self._waiting.append(Order(f"signal-{uuid.uuid4().hex}", 0, op, {}, word, "signal", 1 << 62))
+                self._signals.listen_again(name)
+            self._waiting.append(Order(f"signal-{uuid.uuid4().hex}", 0, op, {}, name, "signal", 1 << 62))
 
     # --- stopping
 
@@ -189,6 +177,10 @@ class Steering:
     def came_by(self) -> None:
         """Note that the program has full safe points of its own, so that a `log` need not be one."""
         self._has_points = True
+
+    def iterates(self) -> None:
+        """Note that the program goes through a loop that ends by itself where somebody stops the run."""
+        self._asks = self._has_points = True
 
     def step_end(self) -> bool:
         """The end of a step of an integration or of `progress`: a full safe point. Returns whether to leave the loop."""
@@ -230,7 +222,8 @@ class Steering:
             if self._waiting and advanced:
                 self._work(full)
             self._run._heard = rung
-            if self._waiting or self._signals or (self._inbox is not None and self._inbox.taken != rung):
+            left = self._waiting or self._signals or self._guests or self.stopping is not None  # a stop: every loop is to hear of it
+            if left or (self._inbox is not None and self._inbox.taken != rung):
                 self._run._heard = -1
         finally:
             self._active = False
@@ -261,7 +254,9 @@ class Steering:
     def _act(self, order: Order) -> None:
         """Do what needs a full safe point."""
         if order.op is Op.PAUSE:
-            if self._paused:
+            if self.stopping is not None:
+                self._end(order, CommandState.REFUSED, "the run is stopping")
+            elif self._paused:
                 self._end(order, CommandState.APPLIED, "it was paused already")
             else:
                 self._pause(order)
@@ -408,6 +403,7 @@ class Steering:
         for order in (*self._waiting, *self._unknown):
             self._end(order, CommandState.REFUSED, why)
         self._waiting, self._unknown = [], []
+        self._signals.leave()
 
 
 def stop_reason(order: Order) -> str:
