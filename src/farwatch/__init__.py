@@ -24,6 +24,8 @@ from farwatch.version import VERSION as __version__
 if TYPE_CHECKING:
     from farwatch.api import Api
     from farwatch.sdk.config import Config
+    from farwatch.sdk.knob import Knob
+    from farwatch.sdk.listening import listen
     from farwatch.sdk.media import Audio, Histogram, Html, Image, Table, Video
     from farwatch.sdk.summary import Summary
     from farwatch.sdk.show import show
@@ -40,6 +42,7 @@ __all__ = [
     "Histogram",
     "Html",
     "Image",
+    "Knob",
     "Run",
     "Stopped",
     "Table",
@@ -49,6 +52,7 @@ __all__ = [
     "config",
     "finish",
     "init",
+    "listen",
     "log",
     "notify",
     "run",
@@ -104,6 +108,14 @@ def __getattr__(name: str) -> Any:
         from farwatch.sdk.show import show  # drawing: only for those who look
 
         return show
+    if name == "listen":
+        from farwatch.sdk.listening import listen  # only for those who wait to be started
+
+        return listen
+    if name == "Knob":
+        from farwatch.sdk.knob import Knob  # only for programs that can be steered
+
+        return Knob
     if name == "Api":
         from farwatch.api import Api  # NumPy and HTTP: only for those who read
 

@@ -350,7 +350,8 @@ def test_kill_reaches_every_rank(shared: Machine, api: Api) -> None:
         import farwatch, os, subprocess, sys, time
         if "RANK" not in os.environ:
             more = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-            ranks = [subprocess.Popen([sys.executable, __file__], env={**os.environ, **more, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in (0, 1)]
+            envs = [{**os.environ, **more, "RANK": r, "LOCAL_RANK": r} for r in "01"]
+            ranks = [subprocess.Popen([sys.executable, __file__], env=env) for env in envs]
             sys.exit(max(abs(rank.wait()) for rank in ranks))
         run = farwatch.init("kills", name="two ranks", system=False)
         while True:

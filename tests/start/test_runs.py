@@ -153,11 +153,12 @@ def test_ranks_of_a_launch_are_one_run(shared: Machine, api: Api) -> None:
         import os, subprocess, sys
         if "RANK" not in os.environ:
             more = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
-            ranks = [subprocess.Popen([sys.executable, __file__], env={**os.environ, **more, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in (0, 1)]
+            envs = [{**os.environ, **more, "RANK": r, "LOCAL_RANK": r} for r in "01"]
+            ranks = [subprocess.Popen([sys.executable, __file__], env=env) for env in envs]
             sys.exit(max(rank.wait() for rank in ranks))
-        import farwatch
+        import farwatch, time
         run = farwatch.init("ranks", system=False)
-        run.log({"loss": float(run.rank)}); run.finish()
+        run.log({"loss": float(run.rank)}); time.sleep(1); run.finish()
     """
 
     done = run_piped(shared, sys.executable, script(shared, "ranks", source), options=("--id", "ranks-1"))

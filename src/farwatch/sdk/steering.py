@@ -154,7 +154,14 @@ class Steering:
             self._signals.listen()
         return function
 
+    def ask(self, order: Order) -> None:
+        """Take a command of this process's own, from any thread; it is done at the next safe point."""
+        self._guests.append(order)
+        self._ring()
+
     def _take_signals(self) -> None:
+        while self._guests:
+            self._waiting.append(self._guests.popleft())
         for name in self._signals.take():
             saves = name == "SIGUSR1" and bool(self.hooks["checkpoint"])
             op = Op.CHECKPOINT if saves else Op.STOP
