@@ -2,6 +2,7 @@
 
 import math
 
+from farwatch.wire import segment
 from farwatch.wire.records import Kind
 from tests.sdk.conftest import Program
 
@@ -308,3 +309,32 @@ def test_a_program_that_prints_with_every_call_is_metered_as_well(program: Progr
     )
 
     assert 300 <= ended.journal.goodbye["meter"]["calls"] <= 500
+
+
+def test_each_segment_can_be_read_by_itself(program: Program) -> None:
+    """The columns of a call stand in the segment that has its rows, also where the row is what began it."""
+    ended = program(
+        """
+        import farwatch
+        run = farwatch.init("p", mode="offline", console=False, system=False)
+        for step in range(20_000):
+            run.log({"loss": 1.0, "acc": 0.5})
+            if step % 3 == 0:
+                run.log({"lr": step})
+        """
+    )
+    paths = segment.list_segments(ended.journal.folder)
+    starts = {segment.SegmentHeader.decode(path.read_bytes()).first_record for path in paths}
+
+    known: set[int] = set()
+    missing = []
+    for record in ended.journal.records:
+        if record.number in starts:
+            known = set()
+        if record.kind == Kind.SCHEMA:
+            known.add(record.body()["id"])
+        elif record.kind == Kind.STEP and int.from_bytes(record.payload[4:8], "little") not in known:
+            missing.append(record.number)
+
+    assert len(paths) > 3
+    assert missing == []

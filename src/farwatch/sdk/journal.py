@@ -123,6 +123,18 @@ class Journal:
         self.at = (mapping, words, limit, (end + 7) & ~7, crc, number + 1)
         return True
 
+    def keep_together(self, length: int) -> None:
+        """Go on in a new segment unless payloads of `length` bytes in all, their words included, fit this one; the journal is held."""
+        _, words, limit, offset, _, _ = self.at
+        if offset + length <= limit or self._closed or length > SPILL_BYTES or self._clock_ns() < self.retry_ns:
+            return
+        if limit and words[offset >> 3]:
+            self._repair()
+        try:
+            self._rotate(length, False)
+        except OSError:
+            return  # the commit that follows meets the same, and says so
+
     def close(self) -> None:
         """Cut the last segment to size and let go of it. May be called twice; later commits are dropped."""
         with self.lock:

@@ -158,9 +158,7 @@ class Recorder:
         except Exception as error:
             self._trouble(error)
 
-    def _write_row(
-        self, schema: Schema, row: tuple[Any, ...], step: int | None, commit: bool, started: int
-    ) -> None:
+    def _write_row(self, schema: Schema, row: tuple[Any, ...], step: int | None, commit: bool, started: int) -> None:
         """Write one call of plain numbers; the journal is held."""
         flags = self._relative if step is None else 0
         at_step = self._advance(step, commit)
@@ -186,10 +184,14 @@ class Recorder:
     def _write(self, schema: Schema, row: tuple[Any, ...], step: float | int, flags: int, time: int) -> None:
         """Write one STEP record, behind its schema if this segment has not had it; the journal is held."""
         journal = self._journal
-        if schema.home is not journal.at[0] and journal.commit(schema.record()):
-            schema.home = journal.at[0]
+        payload = schema.row(row, step, flags, time)
+        if schema.home is not journal.at[0] or journal.at[3] + 8 + len(payload) > journal.at[2]:
+            record = schema.record()
+            journal.keep_together(len(record) + len(payload) + 32)
+            if schema.home is not journal.at[0] and journal.commit(record):
+                schema.home = journal.at[0]
         schema.last = row
-        if not journal.commit(schema.row(row, step, flags, time)):
+        if not journal.commit(payload):
             self._warn_full()
 
     def _schema(self, keys: tuple[str, ...], types: tuple[type, ...]) -> Schema:
@@ -220,9 +222,7 @@ class Recorder:
         transfers = self._pending.start(list(waiting.values())) if waiting else []
         before = self._counter
         self._journal.hold(
-            lambda: self._write_call(
-                numbers, list(waiting), transfers, rendered, step, commit, at_us, started
-            )
+            lambda: self._write_call(numbers, list(waiting), transfers, rendered, step, commit, at_us, started)
         )
         self._count(started)
         if started > self._care_ns:

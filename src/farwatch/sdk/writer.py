@@ -75,6 +75,9 @@ class NullJournal:
     def commit(self, payload: bytes, vital: bool = False) -> bool:
         return True
 
+    def keep_together(self, length: int) -> None:
+        return None
+
     def close(self) -> None:
         return None
 
