@@ -217,6 +217,19 @@ def test_media_are_listed_by_name_and_step_and_get_their_address_when_they_have_
     assert inside.runs.runs_with_blob(SHA) == [process.run]
 
 
+def test_media_with_fields_of_other_types_are_shown_without_them(inside: Inside) -> None:
+    """A reader is built with the declared types; a writer may send anything."""
+    process = inside.started()
+    odd = {"name": "h", "type": "histogram", "counts": "many", "edges": [1, {}], "columns": 5, "rows": [1], "caption": ["x"], "fps": "a"}
+    process.add(Kind.POINT, odd, step=1).send()
+
+    found = inside.runs.media(process.run, name="h")["items"][0]
+
+    assert {found[name] for name in ("counts", "edges", "columns", "rows", "caption")} == {None}
+    assert "fps" not in found
+
+
+
 def test_file_that_came_before_its_record_is_found(inside: Inside) -> None:
     process = inside.started()
     inside.runs.spooled(process.id, "f1", SHA, 5, None)

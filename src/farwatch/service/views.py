@@ -1,11 +1,9 @@
 """Runs described: rows, details, metrics, console, media, files. Nothing here changes anything."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +13,7 @@ from farwatch.errors import NotFoundError
 from farwatch.service.activity import Activity
 from farwatch.service.events import steerable
 from farwatch.service.history import visible_intervals
+from farwatch.service.media import media_item
 from farwatch.service.names import Names
 from farwatch.service.regex import search
 from farwatch.service.summary import STATS, Rule, Summaries, main_metric, rule_of
@@ -185,7 +184,7 @@ class RunViews:
             "ranks": [ranks[rank] for rank in sorted(ranks)],
             "definitions": detail.definitions, "capture": detail.capture, "meter": _add_meters(row.meter for row in writers),
             "gaps": gaps, "steer": steerable(detail.steer), "advice": self.advice_of(run), "traceback": detail.traceback, "argv": detail.argv,
-            "python": detail.python, "url": self.url(run),
+            "python": detail.python, "url": self.url(run), "restartable": any(row.role == "runner" and row.agent for row in writers),
             "lag": {
                 "records": sum(row.records_behind for row in writers), "bytes": sum(row.bytes_behind for row in writers),
                 "set_aside": sum(row.set_aside for row in writers), "files": missing,
@@ -313,14 +312,14 @@ class RunViews:
             )
         for one in names:
             one["step_min"], one["step_max"] = plain(one["step_min"]), plain(one["step_max"])
-        return {"names": names, "items": [_media_item(run, row) for row in rows]}
+        return {"names": names, "items": [media_item(run, row) for row in rows]}
 
     def figure(self, run_id: str, sha256: str) -> None:
         """Raise `NotFoundError` unless the run logged these bytes as a document to be shown: HTML, as a figure or as such."""
         run = self._find(run_id)
         with self.meta.read() as reads:
             rows = reads.media(run.no, sha256=sha256, limit=LISTED_MAX)
-        if not any(_media_item(run, row)["frame"] for row in rows):
+        if not any(media_item(run, row)["frame"] for row in rows):
             raise NotFoundError("no figure of this run has this hash")
 
     def files(self, run_id: str) -> dict[str, Any]:
@@ -377,25 +376,6 @@ def _metric(
         "goal": rule.goal,
         "unit": rule.unit,
     }
-
-
-def _media_item(run: RunRow, row: Any) -> dict[str, Any]:
-    body = json.loads(row.body_json)
-    kept = {
-        key: body.get(key)
-        for key in ("caption", "width", "height", "text", "counts", "edges", "columns", "rows", "index")
-    }
-    media_type = body.get("media_type") or row.blob_type
-    document = (
-        row.type in ("figure", "html") and str(media_type).partition(";")[0].strip().lower() == "text/html"
-    )
-    return {
-        **body, **kept,
-        "name": row.name, "type": row.type, "step": plain(row.step), "time_ms": row.time_ms, "rank": row.rank, "attempt": row.attempt,
-        "media_type": media_type, "size": row.blob_size if row.blob_size is not None else body.get("size"), "sha256": row.sha256,
-        "url": None if row.sha256 is None else f"blobs/{row.sha256}" + (f"?type={quote(media_type)}" if media_type else ""),
-        "frame": f"runs/{run.id}/figures/{row.sha256}" if document and row.sha256 is not None else None,
-    }  # fmt: skip
 
 
 def _add_meters(meters: Iterable[dict[str, Any] | None]) -> dict[str, Any]:
