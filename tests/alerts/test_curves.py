@@ -1,5 +1,6 @@
 """What the rules say of real curves, of trainings that went wrong and of healthy ones. See `curves` for how they were made."""
 
+import numpy as np
 import pytest
 
 from farwatch.service.alerts.rules import HINT, RING
@@ -94,3 +95,19 @@ def test_verdict_does_not_depend_on_how_points_are_batched(name: str, batch_s: f
     rules_fired = {one.rule for one in replay(main, series, batch_s=batch_s) if one.what == "firing"}
 
     assert rules_fired == {one.rule for one in said(name) if one.what == "firing"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", sorted(set(HEALTHY) | set(MUST_RING)))
+def test_verdict_survives_more_noise_other_units_and_another_start(name: str, seed: int) -> None:
+    """The same curve a thousand times as high, with 3 % of noise on it, and without its first points."""
+    main, series = CURVES[name]
+    rng = np.random.default_rng(seed)
+    changed = {}
+    for metric, points in series.items():
+        late = points[:, points[1] > 30 * seed]
+        changed[metric] = np.stack([late[0], late[1], late[2] * 1000.0**seed * (1 + 0.03 * rng.normal(size=late.shape[1]))])
+
+    rung = {one.rule for one in replay(main, changed) if one.what == "firing" and one.rule in RINGS}
+
+    assert rung == ({MUST_RING[name][0]} if name in MUST_RING else set())

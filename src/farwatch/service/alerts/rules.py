@@ -58,7 +58,9 @@ PRESETS: dict[str, Preset] = {
             patterns=True,
         ),
         Preset("failed", RING, "Failed", "a run has ended by an exception, a signal or an exit code", cooldown_s=60.0),
-        Preset("out_of_memory", RING, "Out of memory", "a run has ended because the machine or the GPU had no memory left", cooldown_s=60.0),
+        Preset(
+            "out_of_memory", RING, "Out of memory", "a run has ended because the machine or the GPU had no memory left", cooldown_s=60.0
+        ),
         Preset("lost", RING, "Lost", "nothing has been heard of a run's machine", cooldown_s=60.0),
         Preset("stalled", RING, "Stalled", "a process lives, but does nothing for far longer than it ever did before", cooldown_s=60.0),
         Preset(

@@ -11,8 +11,14 @@ WINDOW = 128  # points of which the noise is known
 LEVEL = 64  # points of which the level is the median
 SHORT = 5  # points whose median must be beyond the limit: one or two wild ones are none
 HEALED = 15  # points whose median must be back
+SETTLED = 256  # points, or so long a time, before which no jump is told: nothing has settled yet
+SETTLED_US = 600_000_000
+LITTLE = 0.2  # of the first value: a loss that has not fallen by so much has learned nothing that could be lost
+PATIENT = 5  # and is given so many times the holding time
 FEWEST = 32  # before that nothing is usual
-EVERY = 16  # points between two looks at what is usual
+EVERY = 16  # points between two looks at what is usual, while the curve is young
+YOUNG = 512
+SELDOM = 64  # and later
 AFTER = 512  # points kept of what came after a jump
 LONGEST = 20  # a loss that keeps falling after a jump has so many times the holding time; then that is how it is now
 FAST_SHARE = 0.4  # of what a slow rise must have lost, a jump must have lost so much
@@ -31,8 +37,9 @@ class Spike:
     """
 
     __slots__ = (
-        "_after", "_base", "_best", "_count", "_fell", "_heal", "_hold", "_level", "_log", "_name", "_over", "_recent", "_seen", "_sigma",
-        "_since", "_start", "_stride", "_strong", "_until_look", "band", "last", "limit", "phase", "worst",
+        "_after", "_base", "_best", "_count", "_fell", "_first_us", "_heal", "_hold", "_level", "_log", "_name", "_over", "_recent",
+        "_seen", "_sigma", "_since", "_start", "_stride", "_strong", "_until_look", "_weak_until", "band", "last", "limit", "phase",
+        "worst",
     )  # fmt: skip
 
     def __init__(self, name: str) -> None:
@@ -57,6 +64,8 @@ class Spike:
         self._seen = 0  # points since the jump
         self._hold = 0.0
         self._fell = False
+        self._weak_until = 0
+        self._first_us = 0
 
     # --- points
 
@@ -64,8 +73,10 @@ class Spike:
         """Take a finite point."""
         self._count += 1
         self.last = value
+        if not self._first_us:
+            self._first_us = time_us
         if self.phase is not Phase.QUIET:
-            self._follow(value, rule)
+            self._follow(time_us, value, rule)
             return
         self._recent.append(value)
         if value > self.limit:
@@ -108,7 +119,7 @@ class Spike:
 
     def _look(self, rule: Rule) -> None:
         """Learn what is usual, and where the limit is."""
-        self._until_look = EVERY
+        self._until_look = EVERY if self._count < YOUNG else SELDOM
         values = [*self._recent]
         if self._count < FEWEST or len(values) < FEWEST // 2:
             return
@@ -151,10 +162,13 @@ class Spike:
         self.band = Band(self._raw(middle - 3 * self._sigma), self._raw(middle), self._raw(middle + 3 * self._sigma))
         self._after = [*self._recent][-self._over :]
         self.worst = max(self._after)
-        self._seen, self._stride, self._fell = self._over, 1, False
+        self._seen, self._stride = self._over, 1
+        self._fell = self._count < self._weak_until  # still on its way back from the last one
         self._hold = max(rule.numbers["hold_points"], rule.numbers["hold_share"] * self._count)
+        if self._start - self._raw(self._best) < LITTLE * abs(self._start):
+            self._hold *= PATIENT
 
-    def _follow(self, value: float, rule: Rule) -> None:
+    def _follow(self, time_us: int, value: float, rule: Rule) -> None:
         self._seen += 1
         self.worst = max(self.worst, value)
         if self._seen % self._stride == 0:
@@ -165,7 +179,11 @@ class Spike:
         self._recent.append(value)
         if median([*self._recent][-min(HEALED, max(SHORT, self._seen)) :]) <= self._heal:
             self._rest()
-        elif self.phase is Phase.PENDING and self._seen >= self._hold:
+        elif (
+            self.phase is Phase.PENDING
+            and self._seen >= self._hold
+            and (self._count >= SETTLED or time_us - self._first_us >= SETTLED_US)
+        ):
             self._judge(rule)
 
     def _judge(self, rule: Rule) -> None:
@@ -192,6 +210,8 @@ class Spike:
             self.phase = Phase.FIRING
 
     def _rest(self) -> None:
+        if self.phase is not Phase.QUIET:
+            self._weak_until = self._count + 2 * self._seen
         self.phase = Phase.QUIET
         self._over = 0
         self._until_look = EVERY
