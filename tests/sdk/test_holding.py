@@ -207,3 +207,13 @@ def test_interventions_stand_in_a_file_of_this_machine(asked: Asked) -> None:
 
     lines = (asked.folder / "runs" / asked.run.id / "interventions.jsonl").read_text().splitlines()
     assert [(one["op"], one["old"], one["new"], one["actor"]) for one in map(json.loads, lines)] == [("set", 1.0, 0.5, "Ann")]
+
+
+def test_inbox_goes_with_the_run(asked: Asked) -> None:
+    """A sweep of a thousand short runs would leave 32 MB of empty ones."""
+    path = asked.journal / wire.INBOX
+    before = path.exists()
+
+    asked.run.finish()
+
+    assert (before, path.exists()) == (True, False)

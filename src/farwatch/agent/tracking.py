@@ -13,6 +13,7 @@ from farwatch.agent.shipper import Shipment
 from farwatch.agent.watcher import NO_GOODBYE, Watched, is_ours, watch
 from farwatch.errors import DataError
 from farwatch.machine import boot_id
+from farwatch.wire.inbox import INBOX
 from farwatch.wire.records import Kind
 from farwatch.wire.segment import HEADER_SIZE, SegmentHeader, segment_name
 
@@ -69,6 +70,7 @@ class Tracked:
         """Its process is gone: remember how, give back the disk that it had reserved, and let the rest be sent."""
         self.ended = True
         self.watched.close()
+        (self.folder.path / INBOX).unlink(missing_ok=True)  # nobody will take anything from it
         before = self.folder.read_note(DEATH)
         said = finish_journal(self.folder)
         cause = self.watched.cause if not said else None

@@ -19,7 +19,7 @@ class Inbox:
     """
 
     def __init__(self, folder: Path, writer_id: str) -> None:
-        path = folder / wire.INBOX
+        path = self._path = folder / wire.INBOX
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         descriptor = os.open(path, flags, 0o600)
         try:
@@ -33,6 +33,10 @@ class Inbox:
         self._taken = 0
         self.bell = self._words[wire.WRITTEN : wire.WRITTEN + 1]
         self._words[wire.MAGIC_WORD] = wire.MAGIC
+
+    def close(self) -> None:
+        """Take no more: the run has ended. The file goes; an agent that has it open loses nothing by it. May be called twice."""
+        self._path.unlink(missing_ok=True)
 
     @property
     def taken(self) -> int:

@@ -411,6 +411,8 @@ class Steering:
             self._end(order, CommandState.REFUSED, why)
         self._waiting, self._unknown = [], []
         self._signals.leave()
+        if self._inbox is not None:
+            self._inbox.close()
 
 
 def stop_reason(order: Order) -> str:
