@@ -284,3 +284,34 @@ def test_text_of_a_bar_is_that_of_tqdm() -> None:
         assert bar_text(meter) == re.sub(r",  +", ", ", theirs)
     unknown = {"n": 7, "total": None, "elapsed_s": 65.0, "rate": 2.0, "unit": "it"}
     assert bar_text(unknown) == "7it [01:05, 2.00it/s]"
+
+
+@pytest.mark.parametrize("kind", ["tqdm(", "run.progress("])
+def test_loop_ends_by_itself_where_somebody_stops_the_run(shared: Machine, kind: str) -> None:
+    """Rule 7: no exception, though `log` inside the loop is a safe point as well; and the program goes on behind it."""
+    name = f"stop-{kind[:4].strip('.')}"
+    program = shared.train(
+        f"""
+        import farwatch, time
+        from farwatch.tqdm import tqdm
+        run = farwatch.init("stop", id="{name}", console=False, system=False)
+        for epoch in {kind}range(3), desc="epoch"):
+            for step in {kind}range(100_000), leave=False):
+                run.log({{"loss": 1.0}})
+                time.sleep(0.005)
+            print("saved", epoch, flush=True)
+        print("went on", flush=True)
+        run.finish()
+        """
+    )
+    with shared.api() as api:
+        run = until(lambda: [one for one in api.runs("stop") if one.id == name], 30, "the run is there")[0]
+        until(lambda: api.run(run.id).detail["progress"], 30, "its progress")
+
+        order = api.run(run.id).stop()
+
+        assert order.wait(20).state == "applied"
+        assert program.wait(20) == 0
+        assert re.findall(r"saved \d|went on", said(program)) == ["saved 0", "went on"]
+        progress = ended(api, run.id, "stopped").detail["progress"]
+        assert (progress["desc"], progress["n"], progress["ended"]) == ("epoch", 1, True)

@@ -11,7 +11,7 @@ from functools import cache, wraps
 from typing import Any
 
 from farwatch import settings
-from farwatch.sdk.progress import UNSTEERED, Reports, meter_of, steered
+from farwatch.sdk.progress import Reports, begin_steps, meter_of
 from farwatch.sdk.session import SESSION
 
 LOOK_EVERY = 4  # iterations between looks at the clock: one costs as much as the rest of an iteration
@@ -114,24 +114,21 @@ class Reported:
     def __iter__(self) -> Iterator[Any]:
         if self._farwatch_run is None:
             self._farwatch_run = SESSION.current()
-        given, run = self.iterable, steered(self._farwatch_run)
+        given, run = self.iterable, self._farwatch_run
         if self.disable:
-            yield from given if run is UNSTEERED else _until_stopped(given, run)
+            yield from given if run is None else _until_stopped(given, begin_steps(run))
         else:
-            self.iterable = self._farwatch_steps(
-                given, run
-            )  # which puts it back as soon as tqdm has taken it
+            # It puts the iterable back as soon as tqdm has taken it.
+            self.iterable = self._farwatch_steps(given, begin_steps(run))
             yield from super().__iter__()  # type: ignore[misc]
 
-    def _farwatch_steps(self, given: Any, run: Any) -> Iterator[Any]:
+    def _farwatch_steps(self, given: Any, step_end: Callable[[], bool]) -> Iterator[Any]:
         """The items that tqdm is to count. It asks for the next when it has counted the last: the step has ended."""
         self.iterable = given
-        step_end = run._step_end
         left = LOOK_EVERY
         for item in given:
             yield item
-            step_end()
-            if run._stopping:
+            if step_end():
                 return
             left -= 1
             if not left:
@@ -153,14 +150,13 @@ class Reported:
     async def __anext__(self) -> Any:
         if getattr(self, "_farwatch_next", None) is None:
             given = self.iterable
+            self._farwatch_step_end = begin_steps(self._farwatch_run or SESSION.current())
             if hasattr(given, "__aiter__"):
                 self._farwatch_next = given.__aiter__().__anext__
             else:
                 self._farwatch_next = _awaited(iter(given))
         else:
-            run = steered(self._farwatch_run)
-            run._step_end()
-            if run._stopping:
+            if self._farwatch_step_end():
                 self.close()
                 raise StopAsyncIteration
         try:
@@ -224,12 +220,11 @@ def _awaited(items: Iterator[Any]) -> Callable[[], Any]:
     return following
 
 
-def _until_stopped(given: Iterable[Any], run: Any) -> Iterator[Any]:
+def _until_stopped(given: Iterable[Any], step_end: Callable[[], bool]) -> Iterator[Any]:
     """The items of a bar that is not shown: with the same safe points, which other ranks count on."""
     for item in given:
         yield item
-        run._step_end()
-        if run._stopping:
+        if step_end():
             return
 
 

@@ -29,21 +29,18 @@ class Bar(Protocol):
         ...
 
 
-class Unsteered:
-    """Stands for a run that nobody can stop, or for none."""
-
-    _stopping = False
-
-    def _step_end(self) -> None:
-        """The end of a step."""
+def _goes_on() -> bool:
+    """The end of a step of a program that nobody can stop."""
+    return False
 
 
-UNSTEERED = Unsteered()
-
-
-def steered(run: Any) -> Any:
-    """What the end of each iteration is told to."""
-    return run if hasattr(run, "_step_end") else UNSTEERED
+def begin_steps(run: Any) -> Callable[[], bool]:
+    """What to call at the end of each iteration of a loop that begins now; it returns whether to leave the loop."""
+    if run is None:
+        return _goes_on
+    run._steering.iterates()
+    step_end: Callable[[], bool] = run._step_end
+    return step_end
 
 
 class Reports:

@@ -320,6 +320,12 @@ class Run(Recorder):
         else:
             self._steering.came_by()
 
+    def _step_end(self) -> bool:
+        """The end of an iteration of a bar, or of an integration's step: a full safe point. Returns whether to leave the loop."""
+        if self._bell[0] != self._heard and self._alive[0]:
+            return self._steering.step_end()
+        return False
+
     def _safe_point(self, step: float | int, before: float | int, commit: bool) -> None:
         open_step = self._open_step if commit else self._open_step_before
         self._steering.safe_point(full=False, advanced=step >= before and step != open_step)

@@ -12,7 +12,7 @@ from typing import Any
 
 from farwatch import settings
 from farwatch.errors import UsageError
-from farwatch.sdk.progress import meter_of, steered
+from farwatch.sdk.progress import begin_steps, meter_of
 from farwatch.wire.progress import bar_text, read_meter
 
 # What tqdm takes besides; looks and thresholds of a bar that is not tqdm's.
@@ -57,13 +57,12 @@ class SmallBar:
     # --- counting
 
     def __iter__(self) -> Iterator[Any]:
-        run = steered(self._run)
+        step_end = begin_steps(self._run)
         try:
             for item in self.iterable:
                 yield item
                 self.update()
-                run._step_end()
-                if run._stopping:
+                if step_end():
                     return
         finally:
             self.close()
