@@ -366,3 +366,18 @@ def test_kill_reaches_every_rank(shared: Machine, api: Api) -> None:
     assert command.state == "applied", command.reason
     until(lambda: of_tree("kill-ranks") == [])
     until(lambda: api.run(run.id).state == "stopped", what=api.run(run.id).reason)
+
+
+def test_a_server_of_one_user_wakes_its_agent_for_a_restart(machine: Machine) -> None:
+    """The agent has left long ago; somebody presses "run again" on the page."""
+    machine.start_server(through="cli")
+    run_piped(machine, "bash", "-c", "echo hi", options=("--id", "sleeper"))
+    with machine.api() as api:
+        until(final(api, "sleeper"))
+        machine.kill_agents()
+
+        command = api.run("sleeper").restart().wait(30)
+
+        assert command.state == "applied", command.reason
+        run = until(final(api, command.result["run"]))
+        assert [line.text for line in run.console()] == ["hi"]

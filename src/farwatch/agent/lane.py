@@ -80,6 +80,10 @@ class Lane:
         self._beat_now.set()
         self._wake.set()
 
+    def tell(self) -> None:
+        """Tell the server at once what can be started here. Does not wait for it."""
+        threading.Thread(target=self._desk.tell, name=f"profiles {self.name}", daemon=True).start()
+
     def close(self, timeout_s: float = 5.0) -> None:
         """End all threads and connections; may be called twice. A thread that hangs in a request is left to its end."""
         self._stop.set()

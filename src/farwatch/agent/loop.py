@@ -37,7 +37,7 @@ STAMP_US = 1_000_000
 UNSENT_STAY_US = 24 * 3_600_000_000  # for a server that was named, or has answered before
 NO_SERVER_STAY = 10  # times `idle_exit_s`, where no server has ever been seen
 OTHER_AGENT_S = 15.0
-PROFILES_US = 5_000_000  # how often the agent looks whether there is something that could be started
+PROFILES_US = 2_000_000  # how often the agent looks whether there is something that could be started
 CAPTURE_S = 30.0
 CAPTURES = 2  # processes that look at code and packages at a time; each takes a second of a core
 FRESH_US = 60_000_000  # so young, the files of a program that has ended are still those that it ran with
@@ -71,6 +71,7 @@ class Agent:
         self._launcher = Launcher(state, allowed=settings.remote == "start")
         self._profiles_us = -PROFILES_US
         self._waits = False
+        self._told: dict[str, Any] = {}
         self._passed_over: set[str] = set()
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._sampler = Sampler(self._journals, self._clock, sample_s=settings.sample_s)
@@ -220,6 +221,11 @@ class Agent:
         self._waits = self._launcher.waits
         if self._waits:
             self._lane(default_server(self._state) or "", "")
+        told = self._launcher.profiles()
+        if told != self._told:
+            self._told = told
+            for lane in self._lanes.values():
+                lane.tell()
 
     # --- watching
 

@@ -83,6 +83,20 @@ class OrderDesk:
         self._forget_the_dead()
         return BUSY_S if self._busy else 0.0
 
+    def tell(self) -> None:
+        """Say at once what can be started here: the next question may be 25 s away. From any thread."""
+        transport = self._connect() if self._profiles is not None else None
+        if transport is None or self._profiles is None:
+            return
+        try:  # what it answers is fetched again by the question that is under way
+            transport.request(
+                "POST", f"/agents/{self._agent_id}/commands", {"profiles": self._profiles(), "wait_s": 0.0}, timeout_s=SLACK_S
+            )
+        except FarwatchError as error:
+            LOG.info("the profiles are told with the next question: %s", error)
+        finally:
+            transport.close()
+
     def close(self) -> None:
         """Let go of connections and inboxes; may be called twice."""
         transport, self._transport = self._transport, None

@@ -179,10 +179,7 @@ class Launching:
             state=CommandState.PENDING, reason="", accepted_ms=now_ms, expires_ms=now_ms + int(EXPIRES_S[Op.START] * 1000),
         )  # fmt: skip
         described = self._steer.accept_start(row)
-        with self._lock:
-            machine = self._machines.get(agent)
-        if machine is None or self._clock.mono_us() - machine.heard_us > PRESENT_US:
-            self.wake()
+        self.wake()  # it may have left since it last asked; one that runs notices the second, and goes on
         return described
 
 

@@ -181,6 +181,7 @@ class RunDetail(RunRow):
     gaps: list[Gap]
     lag: Lag
     steer: Steerable
+    restartable: Annotated[bool, "Whether `farwatch run` ran it, so that its machine can run it again."]
     advice: Advice
     traceback: str | None
     argv: list[str]
