@@ -285,6 +285,26 @@ def test_stalled_run_rings_by_what_liveness_has_learned(alerted: Alerted) -> Non
     assert [row.state for row in alerted.alerts()] == ["resolved"]
 
 
+def test_pause_that_a_person_asked_for_is_no_stall_and_teaches_nothing(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, curve(5), every_s=2)
+    process.add(Kind.EVENT, {"paused": True}).send()
+    for _ in range(100):
+        alerted.clock.advance(30)
+        alerted.beat(process)
+        alerted.liveness.tick()
+    process.add(Kind.EVENT, {"paused": False}).send()
+    alerted.liveness.tick()
+    assert alerted.runs.row(process.run)["state"] == "running"
+
+    for _ in range(63):
+        alerted.clock.advance(10)
+        alerted.beat(process)
+        alerted.liveness.tick()
+
+    assert alerted.runs.row(process.run)["state"] == "stalled"
+
+
 def test_deleted_run_has_no_open_alerts(alerted: Alerted) -> None:
     process = started(alerted)
     alerted.log(process, [*curve(20), *[NAN] * 5])

@@ -336,6 +336,10 @@ class Run(Steerable):
         """Alerts of the run, newest first; `state`: only `pending`, `firing`, `silenced` or `resolved` ones."""
         return ask_alerts(self._contact, f"{self._path}/alerts", state)
 
+    def messages(self) -> list[dict[str, Any]]:
+        """What the program said by `run.notify`, newest first; a picture or file is a path for `download`."""
+        return list(self._contact.get(f"{self._path}/messages", limit=1_000)["messages"])
+
     # --- putting it away
 
     def archive(self, archived: bool = True) -> None:

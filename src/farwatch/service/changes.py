@@ -28,6 +28,7 @@ JSON_KINDS = frozenset(
 )
 METRIC_NAME_MAX = 1_000
 REASON_MAX = 1_000
+MESSAGE_PARTS = ("name", "size", "media_type", "width", "height")
 PATH_MAX = 1_000
 SIBLING_LINES = 1_000_000_000  # console lines of concurrent writers of one rank are numbered so far apart
 OWN_DIFF = "source/uncommitted.diff"
@@ -348,13 +349,15 @@ class Applier:
         self._keep_file(path, change.body, change)
 
     def _event(self, change: Change) -> None:
+        body = change.body
+        if isinstance(body.get("notify"), dict):
+            body = {"notify": self._message(body["notify"], change)}
         self.writes.put_event(
             {
                 "writer_no": self.writer.no, "number": change.number, "run_no": self.run.no, "step": change.step,
-                "time_ms": change.time_ms, "body_json": dump(change.body),
+                "time_ms": change.time_ms, "body_json": dump(body),
             }
         )  # fmt: skip
-        body = change.body
         if "command" in body:
             row = apply_command(self.writes, self.run, self.writer, body, change.step, change.time_ms)
             if row is not None:
@@ -362,6 +365,18 @@ class Applier:
         if isinstance(body.get("paused"), bool) and self._is_main():
             self.run, steer = apply_pause(self.run, self.detail.steer, body["paused"])
             self.detail = replace(self.detail, steer=steer)
+
+    def _message(self, told: dict[str, Any], change: Change) -> dict[str, Any]:
+        """What a program says to people; a picture and a file that go with it are files of the run."""
+        kept: dict[str, Any] = {"text": text(told.get("text"), self.settings.text_max_bytes) or ""}
+        for key in ("image", "file"):
+            part = told.get(key)
+            if isinstance(part, dict):
+                own = f"{self.writer.no}-{change.number}-{text(part.get('name') or part.get('spool'), NAME_MAX)}"
+                path = self._keep_file(f"notices/{(clean_path(own) or key).replace('/', '_')}", part, change)
+                if path is not None:
+                    kept[key] = {"path": path, **{name: part[name] for name in MESSAGE_PARTS if name in part}}
+        return kept
 
     def _is_main(self) -> bool:
         """Whether this writer speaks for the run: rank 0 of its newest attempt."""

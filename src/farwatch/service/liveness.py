@@ -177,6 +177,8 @@ class Liveness:
         Nothing is said before two pauses are known, so a slow first step or a long set-up is never a stall.
         """
         pauses = self._runs.activity.pauses(run.no)
+        if run.state == State.PAUSED and pauses is not None and pauses.logged_us:
+            pauses.logged_us = self._clock.mono_us()  # a person's pause is none of the run's own: silence begins when it ends
         if run.state != State.RUNNING or pauses is None or pauses.count < 2:
             return
         silence_us = self._clock.mono_us() - pauses.logged_us

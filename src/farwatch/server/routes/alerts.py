@@ -48,6 +48,18 @@ async def run_alerts(ask: Ask) -> Response:
     return ask.reply(await ask.run(_listed, ask, [ask.services.runs.meta.run_by_id(run).no]))  # type: ignore[union-attr]
 
 
+async def run_messages(ask: Ask) -> Response:
+    run = ask.services.runs.meta.run_by_id(await _run(ask, ask.params["ref"]))
+    assert run is not None
+    limit = ask.number("limit", 100, low=1, high=1_000)
+
+    def found() -> list[dict[str, Any]]:
+        with ask.services.runs.meta.read() as reads:
+            return reads.messages(run.no, limit)
+
+    return ask.reply({"messages": await ask.run(found)})
+
+
 def _number(ask: Ask) -> int:
     text = ask.params["id"]
     if not (text.isascii() and text.isdigit() and len(text) < 17):
@@ -132,6 +144,15 @@ ENDPOINTS = (
         answer=shapes.AlertList,
     ),
     Endpoint("GET", "/runs/{ref}/alerts", "read", run_alerts, "Alerts of a run.", query=LIST_QUERY, answer=shapes.AlertList),
+    Endpoint(
+        "GET",
+        "/runs/{ref}/messages",
+        "read",
+        run_messages,
+        "What the program said by run.notify, newest first.",
+        query={"limit": Annotated[int, "at most"]},
+        answer=shapes.MessageList,
+    ),
     Endpoint("GET", "/alerts/{id}", "read", get_alert, "One alert.", answer=shapes.AlertRow),
     Endpoint(
         "POST",

@@ -147,6 +147,33 @@ class RuleChange(TypedDict):
     ]
 
 
+class Attached(TypedDict):
+    """A picture or file that goes with a message: a file of the run."""
+
+    path: str
+    name: NotRequired[str]
+    size: NotRequired[int]
+    media_type: NotRequired[str]
+    width: NotRequired[int]
+    height: NotRequired[int]
+
+
+class Message(TypedDict):
+    """What a program said by `run.notify`."""
+
+    step: Num | None
+    time_ms: int
+    text: str
+    image: NotRequired[Attached]
+    file: NotRequired[Attached]
+
+
+class MessageList(TypedDict):
+    """Messages, newest first."""
+
+    messages: list[Message]
+
+
 class Advice(TypedDict):
     """Whether it is worth going on."""
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-_WORD = re.compile(r"[a-z]+|[0-9]+")
+_WORD = re.compile(r"[a-z]+[0-9]*|[0-9]+")
 LOSS = frozenset({"nll", "ppl", "perplexity", "xent", "mse", "rmse", "mae", "bce", "crossentropy"})
 # Parts of a loss that may go up in a healthy run: of two players, of an agent that finds its first rewards, or of a regularizer.
 PARTS = frozenset(
@@ -27,7 +27,8 @@ HIGHER = frozenset(
 def words(name: str) -> list[str]:
     """The words of a metric's name: `valLoss`, `val/loss` and `val_loss` have the same."""
     spaced = re.sub(r"([a-z0-9])([A-Z])", r"\1 \2", name)
-    return _WORD.findall(spaced.lower())
+    found = _WORD.findall(spaced.lower())
+    return [word if word in HIGHER else word.rstrip("0123456789") or word for word in found]
 
 
 def is_loss(name: str) -> bool:

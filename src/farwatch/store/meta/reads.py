@@ -306,6 +306,17 @@ class Reads:
         found = [(row[0], row[1], row[2], row[3], json.loads(row[4])["alert"]) for row in self._connection.execute(query)]
         return [row for row in found if isinstance(row[4], dict)]
 
+    def messages(self, run_no: int, limit: int) -> list[dict[str, Any]]:
+        """What a program said by `run.notify`, newest first."""
+        table = tables.event
+        query = (
+            select(table.c.step, table.c.time_ms, table.c.body_json)
+            .where(table.c.run_no == run_no, table.c.body_json.startswith('{"notify":'))
+            .order_by(table.c.time_ms.desc(), table.c.number.desc())
+            .limit(limit)
+        )
+        return [{"step": row[0], "time_ms": row[1], **json.loads(row[2])["notify"]} for row in self._connection.execute(query)]
+
     def rule_changes(self) -> dict[str, dict[str, dict[str, Any]]]:
         """What people changed of rules: scope -> rule -> changes."""
         changes: dict[str, dict[str, dict[str, Any]]] = {}
