@@ -123,7 +123,7 @@ def serve(
             backlog=2048,
         )
         server = _Server(config)
-        server.on_stop = services.hub.close
+        server.on_stop = services.wake_waiting
         notice = f"port {settings.port} is taken by {taken}" if taken else None
         asyncio.run(_run(server, sock, lambda: _ready(folder, services, notice, ready)))
     finally:

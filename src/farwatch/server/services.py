@@ -70,6 +70,11 @@ class Services:
         """What stands beside an error in its answer."""
         return {"epoch": self.store.epoch} if isinstance(error, GapError) else {}
 
+    def wake_waiting(self) -> None:
+        """Answer those who wait for news, so that an end need not wait for them. On the loop."""
+        self.hub.close()
+        self.steer.bell.close()
+
     def close(self) -> None:
         """Finish what has begun, write what is in memory, release everything; may be called twice."""
         self.writers.shutdown()
