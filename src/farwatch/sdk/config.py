@@ -32,6 +32,11 @@ def json_safe(value: object) -> object:
     return finite(plain(value))
 
 
+def named_safe(told: object) -> object:
+    """As `json_safe`, with the names of a mapping as they are: a slash in one means no nesting."""
+    return {name: json_safe(item) for name, item in told.items()} if isinstance(told, dict) else json_safe(told)
+
+
 def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
     """Join the names of nested mappings with `/`; lists stay values, and so does an empty mapping."""
     flat: dict[str, Any] = {}

@@ -20,35 +20,49 @@ class Knob(Generic[T]):
     """A value that people may change; the program reads `value` where it uses it.
 
     Made by `run.knob`. It changes at safe points only, on the thread that called `init`. `set`, if given, is called with
-    the new value there; what it raises refuses the change.
+    the new value there; what it raises refuses the change. `get`, if given, says what the value is now, where the program changes
+    it as well; `keep` brings a person's value back when the run resumes, where that is not the same as setting it.
     """
 
-    __slots__ = ("_set", "_value", "declared", "name")
+    __slots__ = ("_get", "_keep", "_set", "chosen", "declared", "name")
 
     def __init__(self, name: str, default: T, declared: dict[str, Any], set_: Callable[[T], object] | None) -> None:
         self.name = name
         self.declared = declared
-        self._value: T = default
+        self.chosen: T = default  # by the program at first, then by people
         self._set: Callable[[T], object] | None = set_
+        self._get: Callable[[], T] | None = None
+        self._keep: Callable[[T], object] | None = None
+
+    def follow(self, get: Callable[[], T] | None, keep: Callable[[T], object] | None) -> None:
+        """Take note of a value that the program changes as well."""
+        self._get, self._keep = get, keep
 
     @property
     def value(self) -> T:
         """The value as it is now."""
-        return self._value
+        return self.chosen if self._get is None else self._get()
 
     def change(self, value: Any) -> tuple[T, T, str]:
         """Check a person's value and take it over. Returns old value, new value, and what the setter said of it.
 
         Raises `WrongValue`, or whatever the setter raises; then nothing has changed.
         """
+        return self._take(value, self._set)
+
+    def restore(self, value: Any) -> tuple[T, T, str]:
+        """Take over what a person chose in an earlier life of the run; otherwise as `change`."""
+        return self._take(value, self._keep or self._set)
+
+    def _take(self, value: Any, set_: Callable[[T], object] | None) -> tuple[T, T, str]:
         new: T = read_value(self.declared, value, name=self.name)
-        old = self._value
-        said = self._set(new) if self._set is not None else None
-        self._value = new
+        old = self.value
+        said = set_(new) if set_ is not None else None
+        self.chosen = new
         return old, new, said if isinstance(said, str) else ""
 
     def __repr__(self) -> str:
-        return f"<farwatch.Knob {self.name}={self._value!r}>"
+        return f"<farwatch.Knob {self.name}={self.value!r}>"
 
 
 def make_knob(

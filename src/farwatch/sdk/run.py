@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from farwatch.errors import UsageError
 from farwatch.sdk import saving
-from farwatch.sdk.config import Config, json_safe
+from farwatch.sdk.config import Config, named_safe
 from farwatch.sdk.notebook import Page
 from farwatch.sdk.notices import Notices
 from farwatch.sdk.recorder import Recorder
@@ -387,7 +387,7 @@ class Run(Recorder):
 
     def declare(self, body: dict[str, Any]) -> None:
         """Say what people may do with this run."""
-        self._patch({"steer": json_safe(body)})
+        self._patch({"steer": {part: named_safe(told) for part, told in body.items()}})
 
     def paused(self, yes: bool) -> None:
         """Note that somebody holds the run, or has let it go."""

@@ -104,16 +104,17 @@ class Steering:
 
     # --- what the program declares
 
-    def declare_knob(self, name: str, default: Any, **about: Any) -> Any:
-        """Make a knob, at the value that a person has given it in this run before."""
+    def declare_knob(self, name: str, default: Any, *, get: Any = None, keep: Any = None, **about: Any) -> Any:
+        """Make a knob, at the value that a person has given it in this run before. `get`, `keep`: see `Knob`."""
         from farwatch.sdk.knob import make_knob  # for programs that can be steered
 
         knob = make_knob(name, default, **about)
+        knob.follow(get, keep)
         before = self.knobs.get(name)
         self.knobs[name] = knob
         kept = self._kept.get(name)
-        if before is not None and before.value != before.declared["default"]:
-            self._restore(knob, before.value, None)
+        if before is not None and before.chosen != before.declared["default"]:
+            self._restore(knob, before.chosen, None)
         elif kept is not None:
             self._restore(knob, kept.get("new"), kept)
         self._run.declare({"knobs": {name: {**knob.declared, "value": knob.value}}})
@@ -126,7 +127,7 @@ class Steering:
 
     def _restore(self, knob: Any, value: Any, kept: dict[str, Any] | None) -> None:
         try:
-            knob.change(value)
+            knob.restore(value)
         except Exception as error:  # of the program's setter; or the knob takes other values now
             self._run.say(f"knob {knob.name} does not keep {value!r}: {error}")
             return
@@ -159,6 +160,12 @@ class Steering:
         self._guests.append(order)
         self._ring()
 
+    def guest(self) -> Any:
+        """How an integration steers the run."""
+        from farwatch.sdk.guest import Guest  # for programs with an integration
+
+        return Guest(self._run, self)
+
     def _take_signals(self) -> None:
         while self._guests:
             self._waiting.append(self._guests.popleft())
@@ -188,6 +195,13 @@ class Steering:
     def iterates(self) -> None:
         """Note that the program goes through a loop that ends by itself where somebody stops the run."""
         self._asks = self._has_points = True
+
+    def rests(self) -> None:
+        """Note that this loop has ended, so that a `log` is what is left to stop the program at; and signals are nobody's."""
+        self._asks = self._has_points = False
+        if not self.hooks["stop"] and not self._signals:
+            self._signals.leave()
+            self._signals = Signals(self._ring)
 
     def step_end(self) -> bool:
         """The end of a step of an integration or of `progress`: a full safe point. Returns whether to leave the loop."""
@@ -290,8 +304,9 @@ class Steering:
             self._end(order, CommandState.REFUSED, f"no knob is called `{name!s:.100}`; there are: {known}")
             return
         try:
-            old, new, said = knob.change(order.args.get("value"))
-        except WrongValue as error:
+            take = knob.restore if order.channel == "resume" else knob.change
+            old, new, said = take(order.args.get("value"))
+        except (WrongValue, UsageError) as error:
             self._end(order, CommandState.REFUSED, str(error))
         except Exception as error:
             self._end(order, CommandState.REFUSED, f"its setter raised {_named(error)}")
@@ -337,7 +352,7 @@ class Steering:
         self._start(order)
         try:
             result = call()
-        except WrongValue as error:
+        except (WrongValue, UsageError) as error:
             self._end(order, CommandState.REFUSED, str(error))
         except Exception as error:
             self._end(order, CommandState.REFUSED, f"{what} raised {_named(error)}")
