@@ -1,10 +1,11 @@
-"""Helpers for training loops in PyTorch: norms, optimizer settings, a summary of the model, checkpoints.
+"""Helpers for training loops in PyTorch: norms, optimizer settings, a summary of the model, checkpoints, the learning rate as a knob.
 
 ```python
-from farwatch.integrations.torch import checkpoint, log_optimizer, norms, summary
+from farwatch.integrations.torch import checkpoint, log_optimizer, lr_knob, norms, summary
 
 summary(model)
 log_optimizer(optimizer)
+lr_knob(run, optimizer, scheduler)
 with norms(model, every=100):
     for step, batch in enumerate(loader):
         ...
@@ -30,6 +31,8 @@ except ImportError as error:  # pragma: no cover - the message is the point
     raise ImportError(
         "PyTorch is needed for farwatch.integrations.torch; install it with: pip install torch"
     ) from error
+
+from farwatch.integrations.rates import Rates
 
 NAMES_MAX = 5000  # parameters that get norms of their own; beyond that only the totals are recorded
 
@@ -163,6 +166,41 @@ def learning_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The learning rates as they are now, ready for `run.log`: `lr`, or `lr/0`, `lr/1`, … for several groups."""
     rates = [float(group["lr"]) for group in optimizer.param_groups if "lr" in group]
     return {"lr": rates[0]} if len(rates) == 1 else {f"lr/{index}": rate for index, rate in enumerate(rates)}
+
+
+def lr_knob(
+    run: farwatch.Run | None,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any = None,
+    *,
+    name: str = "lr",
+    mode: str = "scale",
+    min: float | None = None,
+    max: float | None = None,
+) -> Any:
+    """Let people change the learning rate, so that the scheduler does not undo it; returns the knob.
+
+    Its value is the rate of the first parameter group as it is now; the others keep their ratio to it. What the scheduler will do
+    stands in the answer to whoever asked. Call this after a checkpoint has been loaded, where one is.
+
+    Args:
+        run: The run; None: the current one.
+        optimizer: Whose rate it is.
+        scheduler: What moves the rate: any of PyTorch's, one made of several, one of your own. None: nothing does.
+        name: Of the knob; one for each optimizer.
+        mode: `scale`: from now on the scheduler's rates are multiplied, so that decay and warm-up go on. `pin`: the rate stays as set.
+        min, max: Limits, inclusive.
+
+    Raises:
+        UsageError: No run is open, `mode` is unknown, or the scheduler cannot be steered.
+    """
+    rates = Rates(optimizer, scheduler, mode)
+    found = _current(run)
+    start = rates.usual
+    return found._steering.declare_knob(
+        name, start, min=min, max=max, choices=None, log=start > 0 and (min is None or min > 0), set_=rates.set, get=lambda: rates.now,
+        keep=rates.keep,
+    )  # fmt: skip
 
 
 def summary(model: torch.nn.Module, run: farwatch.Run | None = None) -> str:
