@@ -13,6 +13,10 @@ What is recorded, and under which step:
 
 Each of the four schedules is None (never), a number, or a list. A number n means the first item and every multiple of
 n: 3 over seven epochs means 1, 3 and 6. A list means exactly its items; the first only if it is listed. Items count from 1.
+
+While `fit` runs people may change the learning rate (knob `lr`; of a schedule of Keras' own all rates are scaled) and, where `train_batch`
+is a number, that number (`log_every`); save the model as a file of the run; evaluate, once there was a validation; pause; and stop, which
+saves first and then ends `fit` as `model.stop_training` does. Between two batches, never within one.
 """
 
 import operator
@@ -25,6 +29,8 @@ import farwatch
 
 try:
     import keras
+
+    from farwatch.integrations.keras_control import Control, learning_rate
 except ImportError as error:  # pragma: no cover - the message is the point
     raise ImportError(
         "Keras 3 is needed for farwatch.integrations.keras; install it with: pip install keras"
@@ -50,6 +56,8 @@ class FarwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         predict_batch: Schedule = None,
         config: bool = True,
         summary: bool = True,
+        steer: bool = True,
+        save_on_stop: bool = True,
     ) -> None:
         """Prepare; nothing is recorded yet.
 
@@ -58,6 +66,8 @@ class FarwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
             epoch, train_batch, test_batch, predict_batch: Which items to record; see the module.
             config: Store fit parameters, optimizer and loss as config, below `keras`.
             summary: Store the text of `model.summary()`.
+            steer: Let people change and ask things while `fit` runs; see the module.
+            save_on_stop: A stop saves the model first.
 
         Raises:
             ValueError: A schedule is no positive integer, list of them, or None; the message names the argument.
@@ -78,6 +88,9 @@ class FarwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
             if self._schedules[name] is not None:
                 setattr(self, f"on_{name}_begin", self._begin_hook(name))
                 setattr(self, f"on_{name}_end", self._end_hook(name))
+        self._steer = steer
+        self._save_on_stop = save_on_stop
+        self._control: Control | None = None
         self._fitting = False
         self._described = False
         self._epoch = 0  # the epoch that runs or ran last, counted from 1 over all calls of `fit`
@@ -112,10 +125,21 @@ class FarwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
                 self.run.log({"model/summary": "\n".join(lines)}, commit=False)
         if self._config:
             self.run.config.update({"keras": self._facts()})
+        if self._steer:
+            if self._control is None:
+                self._control = Control(self.run, lambda: self.model, save_on_stop=self._save_on_stop)
+            every = self._schedules["train_batch"]
+            self._control.begin(every if isinstance(every, int) else None, self._set_log_every)
+
+    def _set_log_every(self, every: int) -> None:
+        self._schedules["train_batch"] = every
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         if self._offset < 0:  # a second `fit` that starts at its first epoch again goes on counting
             self._offset = max(0, self._epoch - epoch)
+            epochs = (self.params or {}).get("epochs")
+            if self._control is not None and epochs and self._schedules["train_batch"] is None:
+                self._control.total_steps(self._offset + epochs)
         self._epoch = self._offset + epoch + 1
         self._validation_s = None
         self._started["epoch"] = time.perf_counter()
@@ -133,8 +157,14 @@ class FarwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
             found.setdefault("learning_rate", rate)
         self.run.log(found, step=self._epoch)
 
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+        if self._control is not None:
+            self._control.step_end()  # here, as what follows a batch may run on a thread of Keras' own
+
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         self._fitting = False
+        if self._control is not None:
+            self._control.end()
 
     # --- evaluate and predict
 
@@ -146,6 +176,8 @@ class FarwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         seconds = time.perf_counter() - self._started["test"]
         if self._fitting:  # the validation of an epoch: its values come with the epoch
             self._validation_s = seconds
+            if self._control is not None:
+                self._control.validates()
             return
         self._evaluations += 1
         found = {f"test/{name}": value for name, value in (logs or {}).items()}
@@ -172,19 +204,21 @@ class FarwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
         batches = self._batches[name]
 
         def begin(batch: int, logs: Mapping[str, Any] | None = None) -> None:
+            if name == "train_batch":
+                FarwatchCallback.on_train_batch_begin(self, batch, logs)
             batches.begun[batch] = time.perf_counter()
 
         return begin
 
     def _end_hook(self, name: str) -> Any:
-        batches, schedule = self._batches[name], self._schedules[name]
+        batches = self._batches[name]
 
         def end(batch: int, logs: Mapping[str, Any] | None = None) -> None:
             # Keras may call this from a thread of its own, so nothing here depends on the order of the calls.
             seconds = batches.duration(batch)
             batches.last = max(batches.last, batch + 1)
             step = batches.before + batch + 1
-            if not _due(schedule, step):
+            if not _due(self._schedules[name], step):
                 return
             found = {f"{name}/{key}": value for key, value in (logs or {}).items() if key != "outputs"}
             if seconds is not None:
@@ -196,8 +230,7 @@ class FarwatchCallback(keras.callbacks.Callback):  # type: ignore[misc]
     # --- facts
 
     def _learning_rate(self) -> float | None:
-        rate = getattr(getattr(self.model, "optimizer", None), "learning_rate", None)
-        return None if rate is None else _tried(lambda: float(keras.ops.convert_to_numpy(rate)))
+        return learning_rate(getattr(self.model, "optimizer", None))
 
     def _facts(self) -> dict[str, Any]:
         model = self.model
