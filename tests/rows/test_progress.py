@@ -11,6 +11,7 @@ import sys
 import termios
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tqdm.std import tqdm as plain_tqdm
@@ -105,8 +106,8 @@ SCRIPTS = {
 """Every way of use that tqdm documents; `slow after fast` needs what tqdm's monitor thread does."""
 
 
-def on_terminal(machine: Machine, path: Path, source: str, **environ: str) -> bytes:
-    """What a program writes to a terminal of 100 columns, both streams; our start line left out."""
+def on_terminal(machine: Machine, path: Path, source: str, *, strip: bool = True, **environ: str) -> bytes:
+    """What a program writes to a terminal of 100 columns, both streams; `strip`: our start line left out."""
     path.write_text(source)
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
@@ -126,7 +127,7 @@ def on_terminal(machine: Machine, path: Path, source: str, **environ: str) -> by
         written += part
     os.close(ours)
     assert program.wait(60) == 0, written.decode(errors="replace")
-    return re.sub(rb"farwatch: [^\n]*\n", b"", written)
+    return re.sub(rb"farwatch: [^\n]*\n", b"", written) if strip else written
 
 
 def source_of(body: str, *, run: str, console: bool = False) -> str:
@@ -173,6 +174,54 @@ def test_range_of_20_is_20_of_20_on_the_server(shared: Machine, tmp_path: Path) 
     with shared.api() as api:
         progress = ended(api, "l12").detail["progress"]
         assert (progress["n"], progress["total"], progress["ended"], progress["bars"]) == (20, 20, True, [])
+
+
+def runs_of(machine: Machine, project: str) -> list[dict[str, Any]]:
+    with machine.api() as api:
+        return list(api.runs(project).rows)
+
+
+def test_script_with_nothing_but_the_import_is_a_run_and_says_nothing(shared: Machine, tmp_path: Path) -> None:
+    """L12 to the letter: no `init`, no line of ours, and the server shows 20/20."""
+    folder = tmp_path / "only-the-import"
+    folder.mkdir()
+    source = with_our_import(source_of(SCRIPTS["plain"], run=""))
+    theirs = on_terminal(shared, folder / "theirs.py", source_of(SCRIPTS["plain"], run=""))
+
+    ours = on_terminal(shared, folder / "ours.py", source, strip=False, FARWATCH_PROJECT="only-the-import")
+
+    assert ours == theirs
+    row = until(lambda: [row for row in runs_of(shared, "only-the-import") if row["state"] == "finished"], 20)[0]
+    assert (row["progress"]["n"], row["progress"]["total"], row["job_type"]) == (20, 20, "progress")
+
+
+def test_bar_that_is_shown_for_long_is_live_before_it_ends(shared: Machine, tmp_path: Path) -> None:
+    program = shared.train(
+        "import time\nfrom farwatch.tqdm import tqdm\nfor i in tqdm(range(1000)): time.sleep(0.02)", FARWATCH_PROJECT="long-bar"
+    )
+    try:
+        row = until(lambda: [row for row in runs_of(shared, "long-bar") if row["progress"]], 20)[0]
+    finally:
+        program.kill()
+        program.wait()
+
+    assert row["state"] == "running"
+    assert 0 < row["progress"]["n"] < 1000
+
+
+def test_bars_before_an_init_leave_no_run_of_their_own(shared: Machine) -> None:
+    program = shared.train(
+        "import farwatch\nfrom farwatch.tqdm import tqdm\n"
+        "for i in tqdm(range(5), desc='read'): pass\n"
+        "run = farwatch.init('before-init', system=False)\n"
+        "for i in tqdm(range(7), desc='train'): run.log({'a': 1.0})\n"
+    )
+    assert program.wait(60) == 0
+
+    rows = until(lambda: [row for row in runs_of(shared, "before-init") if row["state"] == "finished"], 20)
+
+    assert len(runs_of(shared, "before-init")) == 1
+    assert (rows[0]["progress"]["desc"], rows[0]["progress"]["n"]) == ("train", 7)
 
 
 def test_server_says_what_the_bar_prints(shared: Machine) -> None:

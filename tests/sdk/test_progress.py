@@ -287,7 +287,7 @@ from farwatch.tqdm import tqdm, trange
 
 
 def test_bar_starts_no_thread_and_works_without_a_run(program: Program) -> None:
-    done = program(PROGRAM + "list(trange(5)); print(threading.active_count())")
+    done = program(PROGRAM + "list(trange(5)); print(threading.active_count())", FARWATCH_MODE="disabled")
 
     assert (done.code, done.out.strip(), done.journals) == (0, "1", [])
     assert "5/5" in done.err

@@ -13,10 +13,14 @@ from typing import Any
 from farwatch import settings
 from farwatch.sdk.progress import Reports, begin_steps, meter_of
 from farwatch.sdk.session import SESSION
+from farwatch.sdk.unasked import Unasked
 
 LOOK_EVERY = 4  # iterations between looks at the clock: one costs as much as the rest of an iteration
 MONITOR_S = 10.0  # tqdm's monitor thread wakes so often
 _FILE, _DISABLE = 4, 10  # their places among tqdm's arguments
+
+
+UNASKED = Unasked()
 
 
 class Reported:
@@ -42,6 +46,7 @@ class Reported:
 
     def __init__(self, *args: Any, mute: bool | None = None, run: Any = None, **kwargs: Any) -> None:
         self._farwatch_run = run
+        self._farwatch_told: Reports | None = None
         self._farwatch_muted = False
         self._farwatch_left = LOOK_EVERY
         self._farwatch_shown: dict[str, Any] | None = None
@@ -62,9 +67,7 @@ class Reported:
         if mute:
             self._instances.discard(self)  # it takes no line from those that are shown
         if not self.disable:
-            reports = self._farwatch_reports()
-            if reports is not None:
-                reports.opened(self)
+            self._farwatch_reports()
 
     # --- what the run is told
 
@@ -83,10 +86,12 @@ class Reported:
         return abs(self.pos)
 
     def _farwatch_reports(self) -> Reports | None:
-        run = self._farwatch_run
-        if run is None:
-            run = self._farwatch_run = SESSION.current()
-        return None if run is None else run._reports_of_bars()
+        if self._farwatch_told is None:
+            run = self._farwatch_run = self._farwatch_run or SESSION.current() or UNASKED.run()
+            if run is not None:  # it may come after the bar
+                self._farwatch_told = run._reports_of_bars()
+                self._farwatch_told.opened(self)
+        return self._farwatch_told
 
     def display(self, *args: Any, **kwargs: Any) -> Any:
         """Draw, and tell; tqdm calls it."""
@@ -108,6 +113,8 @@ class Reported:
             reports = self._farwatch_reports()
             if reports is not None:
                 reports.closed(self)
+            else:
+                UNASKED.ended(self)
 
     # --- iterating
 

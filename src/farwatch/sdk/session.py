@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from farwatch import machine, servers
 from farwatch import settings as settings_module
 from farwatch.errors import UsageError
-from farwatch.sdk import launch, notebook, place, spawn
+from farwatch.sdk import greeting, launch, notebook, place, spawn
 from farwatch.sdk.config import to_mapping
 from farwatch.sdk.console import Console
 from farwatch.sdk.joining import find_runner
@@ -28,7 +29,7 @@ from farwatch.sdk.steering import Stopped
 from farwatch.sdk.writer import null_writer, open_writer
 from farwatch.settings import Settings
 from farwatch.version import VERSION
-from farwatch.wire.ids import is_run_id, new_run_id, run_name, short_id
+from farwatch.wire.ids import is_run_id, new_run_id, run_name
 from farwatch.wire.records import Kind, encode_json
 from farwatch.wire.segment import WIRE_MAJOR
 from farwatch.wire.states import State
@@ -46,6 +47,8 @@ class Session:
         self._lock = threading.Lock()
         self._runs: list[tuple[int, Run]] = []  # (thread that made it, run), oldest first
         self._counts = 0
+        self.quiet = False
+        self.unasked: Run | None = None  # see `farwatch.sdk.unasked`
         self._latest: Run | None = None
         self._hooked = False
         self._excepthook: Any = None
@@ -82,6 +85,27 @@ class Session:
     def remove(self, run: Run) -> None:
         with self._lock:
             self._runs = [(thread, other) for thread, other in self._runs if other is not run]
+
+    @property
+    def began(self) -> bool:
+        """Whether this process has ever had a run."""
+        return self._counts > 0
+
+    @contextmanager
+    def quietly(self) -> Iterator[None]:
+        """Make a run that nobody asked for, and say nothing of it."""
+        self.quiet = True
+        try:
+            yield
+            self.unasked = self.current()
+        finally:
+            self.quiet = False
+
+    def forget(self, run: Run) -> None:
+        """End a run that nobody asked for, as if it had not been: somebody asks for one now."""
+        self.unasked = None
+        self._counts = 0
+        run.finish()
 
     def count_init(self) -> int:
         with self._lock:
@@ -316,9 +340,9 @@ def init(
     if settings.mode != "disabled":
         where.ensure_agent()
         if resume != "allow":
-            _ask(run, resume, float(settings.resume_wait_s))
-        if found.rank == 0 and not joins:
-            _announce(run, where)
+            greeting.ask(run, resume, float(settings.resume_wait_s))
+        if found.rank == 0 and not joins and not SESSION.quiet:
+            greeting.announce(run, mode=where.mode, state_dir=where.state_dir)
         if found.hint:
             say(found.hint)
     return run
@@ -327,6 +351,9 @@ def init(
 def _previous(reinit: str) -> Run | None:
     """What a second `init` of a thread does with the first run (rule 10): the run to return, or None to go on."""
     previous = SESSION.of_this_thread()
+    if previous is not None and previous is SESSION.unasked:
+        SESSION.forget(previous)
+        return None
     if previous is None or reinit == "create_new":
         return None
     if reinit == "return_previous":
@@ -467,29 +494,3 @@ def _capture(run: Run) -> Console:
             run._journal.append(encode_json(Kind.CONSOLE, body, time=run._now_us()))
 
     return Console(emit)
-
-
-def _ask(run: Run, resume: str, wait_s: float) -> None:
-    """Wait for the agent to have asked the server whether the run exists. The one wait of `init`. [H 8]"""
-    deadline = time.monotonic() + wait_s
-    while time.monotonic() < deadline:
-        answer = run._writer.answer()
-        if answer.get("error"):
-            error = answer["error"]
-            run._end(State.FAILED, str(error.get("message", "refused")))
-            raise UsageError(str(error.get("message", "the server refuses this run")), hint=error.get("hint"))
-        if answer.get("run"):
-            return
-        time.sleep(0.02)
-    say(f"the server did not say within {wait_s:g} s whether {run.id} exists; the run goes on")
-
-
-def _announce(run: Run, where: RunPlace) -> None:
-    url = run.url
-    if url is not None:
-        if not notebook.link(f"{run.name} {short_id(run.id)} →", url):
-            say(f"{run.name} {short_id(run.id)} → {url}")
-    elif where.mode == "offline":
-        say(f"{run.name} {short_id(run.id)}, offline, kept here; deliver it with: farwatch sync {where.state_dir}")
-    else:
-        say(f"{run.name} {short_id(run.id)}, kept here; see it with: farwatch serve")
