@@ -157,3 +157,16 @@ def test_alert_survives_a_kill_of_the_server(tmp_path: Path) -> None:
         time.sleep(1.0)  # two turns of the rules: what would come twice has come
 
         assert [row["times"] for row in server.api("GET", "/alerts").json["alerts"]] == [1]
+
+
+def test_terminal_shows_what_fires_and_what_to_do(server: Running) -> None:
+    run = fed(server, "terminal")
+    log(server, run, 0, [*(1 / (step + 1) for step in range(20)), *[math.nan] * 3])
+    assert until(lambda: server.api("GET", f"/runs/{run}/alerts?state=firing").json["alerts"])
+    environment = {**os.environ, "FARWATCH_DIR": str(server.folder), "PYTHONPATH": str(SOURCE), "FARWATCH_SERVER": server.told["address"]}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "farwatch.cli", "show", run], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert "alert    loss is NaN since step 20" in done.stdout and "advice   stop: " in done.stdout

@@ -92,18 +92,18 @@ def show(run: str, as_json: bool, server: str | None) -> None:
     """Show everything about RUN: its id, its first 7 letters, or project#number."""
     with Api(server) as api:
         found = api.run(run)
-        detail, metrics = found.detail, found.metrics()
+        detail, metrics, alerts = found.detail, found.metrics(), found.alerts("firing")
         told = {
             name: {field: getattr(metric, field) for field in metric.__dataclass_fields__}
             for name, metric in metrics.items()
         }
     if as_json:
-        emit_json({**detail, "metrics": told})
+        emit_json({**detail, "metrics": told, "firing": [dict(alert.row) for alert in alerts]})
         return
-    _show(found, detail, told)
+    _show(found, detail, told, [alert.title for alert in alerts])
 
 
-def _show(run: Run, detail: dict[str, Any], metrics: dict[str, dict[str, Any]]) -> None:
+def _show(run: Run, detail: dict[str, Any], metrics: dict[str, dict[str, Any]], alerts: list[str]) -> None:
     state = f"{detail['state']} · {detail['reason']}" if detail.get("reason") else detail["state"]
     rows: list[tuple[str, object]] = [
         ("run", f"{detail['name']} {detail['id']}"),
@@ -116,7 +116,10 @@ def _show(run: Run, detail: dict[str, Any], metrics: dict[str, dict[str, Any]]) 
         ("tags", ", ".join(detail.get("tags") or ())),
         ("notes", detail.get("notes") or ""),
         ("page", run.url),
+        *(("alert", title) for title in alerts),
     ]
+    if detail["advice"]["say"]:
+        rows.append(("advice", f"{detail['advice']['say']}: {detail['advice']['why']}"))
     for name, value in rows:
         if value:
             emit(f"{name:<9}{clean(value)}")
