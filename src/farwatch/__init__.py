@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from farwatch.sdk.knob import Knob
     from farwatch.sdk.listening import listen
     from farwatch.sdk.media import Audio, Histogram, Html, Image, Table, Video
-    from farwatch.sdk.summary import Summary
     from farwatch.sdk.show import show
+    from farwatch.sdk.summary import Summary
 
     run: Run | None
     config: Config

@@ -45,7 +45,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("group", str, "", "group of the run", "client"),
     Setting("tags", str, "", "tags of the run, separated by commas", "client"),
     Setting("agent", bool, True, "start this machine's agent by itself", "client"),
-    Setting("mute", bool, False, "no progress bars of `farwatch.tqdm` and `run.progress` on the terminal; the run is told all the same", "client"),
+    Setting("mute", bool, False, "no progress bars of `farwatch.tqdm` and `run.progress` on the terminal; the run is told", "client"),
     Setting("strict", bool, False, "raise where `log` would warn; for tests of one's own training code", "client"),
     Setting("journal_max_bytes", int, 8 << 30, "disk that one run's journal may take before it stops growing, with one warning", "client"),
     Setting("resume_wait_s", float, 5.0, "how long `init(resume=\"must\" or \"never\")` may ask the server, seconds", "client"),

@@ -3,8 +3,9 @@
 Every argument, every method and every letter on the terminal is tqdm's (`tqdm.std`, `tqdm.asyncio`, in a notebook
 `tqdm.notebook`); whatever else the tqdm package offers can be imported from here as well. The run's page shows what the bars
 show; the end of each iteration is a full safe point, and a loop ends early where somebody has stopped the run. `mute=True`
-or `FARWATCH_MUTE=1` shows nothing here and tells the run all the same. A program that calls no `init` gets a run of its own, without a word on the
-terminal, once a bar has been shown for two seconds, or when it ends; `FARWATCH_MODE=disabled` leaves it at tqdm.
+or `FARWATCH_MUTE=1` shows nothing here and tells the run all the same. A program that calls no `init` gets a run of its own,
+without a word on the terminal, once a bar has been shown for two seconds, or when it ends; `FARWATCH_MODE=disabled` leaves it
+at tqdm.
 """
 
 from typing import Any

@@ -183,7 +183,8 @@ class RunViews:
             "config": detail.config, "summary": self.summary(run) if summary else {}, "attempts": shown,
             "ranks": [ranks[rank] for rank in sorted(ranks)],
             "definitions": detail.definitions, "capture": detail.capture, "meter": _add_meters(row.meter for row in writers),
-            "gaps": gaps, "steer": steerable(detail.steer), "advice": self.advice_of(run), "traceback": detail.traceback, "argv": detail.argv,
+            "gaps": gaps, "steer": steerable(detail.steer), "advice": self.advice_of(run),
+            "traceback": detail.traceback, "argv": detail.argv,
             "python": detail.python, "url": self.url(run), "restartable": any(row.role == "runner" and row.agent for row in writers),
             "lag": {
                 "records": sum(row.records_behind for row in writers), "bytes": sum(row.bytes_behind for row in writers),
