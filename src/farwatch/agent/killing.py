@@ -23,6 +23,8 @@ Process = tuple[int, int]  # (pid, start)
 
 def kill(tracked: Iterable[Tracked], by: str, *, grace_s: float) -> dict[str, Any]:
     """End the processes of journals; returns how it went, as an agent answers a command."""
+    if not os.path.isdir("/proc/self"):
+        return {"state": "refused", "reason": "this system does not say which processes belong together; stop the run instead"}
     roots: dict[int, int] = {}
     sessions: set[int] = set()
     spared: set[int] = {os.getpid()}
