@@ -9,6 +9,12 @@ export interface ActorName {
   scopes: string[];
 }
 
+/** Whether it is worth going on. */
+export interface Advice {
+  say: 'stop' | 'continue' | null;
+  why: string;
+}
+
 /** What a person does with an alert. */
 export interface AlertAnswer {
   acknowledge?: boolean;
@@ -82,6 +88,16 @@ export interface ArgumentInfo {
   required: boolean;
   default: Json;
   choices: Json[] | null;
+}
+
+/** A picture or file that goes with a message: a file of the run. */
+export interface Attached {
+  path: string;
+  name?: string;
+  size?: number;
+  media_type?: string;
+  width?: number;
+  height?: number;
 }
 
 /** One life of a run. */
@@ -587,6 +603,24 @@ export interface LogEntry {
   time_ms?: Num | null;
 }
 
+/** One user's agent on one machine. */
+export interface Machine {
+  agent: string;
+  host: string;
+  user: string;
+  /** Why its launch.toml is not used. */
+  error: string | null;
+  /** Whether its agent has asked lately. */
+  present: boolean;
+  heard_ms: number;
+  profiles: Profile[];
+}
+
+/** Where something can be started. */
+export interface MachineList {
+  machines: Machine[];
+}
+
 /** A point that is no number. What is no part of its type is null. */
 export interface MediaItem {
   name: string;
@@ -646,6 +680,20 @@ export interface MediaName {
   count: number;
   step_min: number | null;
   step_max: number | null;
+}
+
+/** What a program said by `run.notify`. */
+export interface Message {
+  step: Num | null;
+  time_ms: number;
+  text: string;
+  image?: Attached;
+  file?: Attached;
+}
+
+/** Messages, newest first. */
+export interface MessageList {
+  messages: Message[];
 }
 
 /** What logging has cost the processes of a run. */
@@ -755,6 +803,19 @@ export interface OrdersRequest {
   wait_s?: number;
 }
 
+/** One parameter of a profile. */
+export interface ParameterInfo {
+  type: 'float' | 'int' | 'bool' | 'str';
+  min?: number;
+  max?: number;
+  choices?: Json[];
+  /** Without one, a value must be given. */
+  default?: Json;
+  /** A regular expression that a text must match. */
+  pattern?: string;
+  description?: string;
+}
+
 /** Every answer that is no success. A refused batch also says where its writer goes on. */
 export interface Problem {
   error: ProblemText;
@@ -785,6 +846,20 @@ export interface ProblemText {
   hint: string | null;
   /** Of the request; the server's log has it too. */
   id: string;
+}
+
+/** Something that can be started on a machine. */
+export interface Profile {
+  name: string;
+  title: string;
+  description: string;
+  folder: string;
+  /** With its parameters as {name}. */
+  command: string[];
+  /** Names of the variables that it sets, never their values. */
+  environment: string[];
+  parameters: { [key: string]: ParameterInfo };
+  at_once: number;
 }
 
 /** How far a run says that it is: its outermost bar. */
@@ -854,6 +929,18 @@ export interface Rank {
   host: string;
   /** Ids, oldest first. */
   writers: string[];
+}
+
+/** A wish to run a run's command again. */
+export interface RestartRequest {
+  /** Made by whoever asks: the same id is never done twice. */
+  id?: string;
+  /** Yes, start it. */
+  confirm?: boolean;
+  /** By which way: page, cli, api. */
+  channel?: string;
+  /** As the person wrote it. */
+  text?: string;
 }
 
 /** What people change of rules: name of a rule -> changes, or null for the rule as it comes. */
@@ -986,6 +1073,9 @@ export interface RunDetail {
   gaps: Gap[];
   lag: Lag;
   steer: Steerable;
+  /** Whether `farwatch run` ran it, so that its machine can run it again. */
+  restartable: boolean;
+  advice: Advice;
   traceback: string | null;
   argv: string[];
   python: string;
@@ -1175,6 +1265,19 @@ export interface SpoolOffset {
   offset: number;
 }
 
+/** A wish for a start. */
+export interface StartRequest {
+  parameters?: { [key: string]: Json };
+  /** Made by whoever asks: the same id is never done twice. */
+  id?: string;
+  /** Yes, start it. */
+  confirm?: boolean;
+  /** By which way: page, cli, api. */
+  channel?: string;
+  /** As the person wrote it. */
+  text?: string;
+}
+
 export const STATES = ['queued', 'running', 'paused', 'idle', 'stalled', 'lost', 'finishing', 'finished', 'stopped', 'failed', 'preempted'] as const;
 /** State of a run; each comes with a reason text. Only the last four are final. */
 export type State = (typeof STATES)[number];
@@ -1299,6 +1402,7 @@ export interface Get {
   'columns': { ask: { project?: string | null }; answer: ColumnList };
   'commands/{command}': { ask: { command: string; wait_s?: number | null }; answer: CommandRow };
   'info': { ask: Record<string, never>; answer: ServerInfo };
+  'launch/profiles': { ask: Record<string, never>; answer: MachineList };
   'problems': { ask: Record<string, never>; answer: ProblemList };
   'projects': { ask: Record<string, never>; answer: ProjectList };
   'projects/{project}/rules': { ask: { project: string }; answer: RuleList };
@@ -1314,6 +1418,7 @@ export interface Get {
   'runs/{ref}/files/{path}': { ask: { ref: string; path: string }; answer: Blob };
   'runs/{ref}/interventions.jsonl': { ask: { ref: string }; answer: Blob };
   'runs/{ref}/media': { ask: { ref: string; name?: string | null; step_min?: number | null; step_max?: number | null; limit?: number | null }; answer: MediaList };
+  'runs/{ref}/messages': { ask: { ref: string; limit?: number | null }; answer: MessageList };
   'runs/{ref}/metrics': { ask: { ref: string; match?: string | null; limit?: number | null; offset?: number | null }; answer: MetricList };
   'runs/{ref}/rules': { ask: { ref: string }; answer: RuleList };
   'session': { ask: Record<string, never>; answer: Session };
@@ -1327,6 +1432,7 @@ export interface Post {
   'agents/{agent}/commands': { ask: { agent: string }; body: OrdersRequest; answer: Orders };
   'alerts/{id}': { ask: { id: string }; body: AlertAnswer; answer: AlertRow };
   'charts': { ask: Record<string, never>; body: ChartRequest; answer: Chart };
+  'launch/{machine}/{profile}': { ask: { machine: string; profile: string }; body: StartRequest; answer: CommandRow };
   'live': { ask: Record<string, never>; body: LiveRequest; answer: LiveAnswer };
   'once': { ask: Record<string, never>; answer: OnceCode };
   'prove': { ask: Record<string, never>; body: ProofRequest; answer: Proof };
@@ -1334,6 +1440,7 @@ export interface Post {
   'runs/{ref}/commands': { ask: { ref: string }; body: CommandRequest; answer: CommandRow };
   'runs/{ref}/finish': { ask: { ref: string }; body: FinishRequest; answer: RunRow };
   'runs/{ref}/log': { ask: { ref: string }; body: LogEntry | LogEntry[]; answer: LogAnswer };
+  'runs/{ref}/restart': { ask: { ref: string }; body: RestartRequest; answer: CommandRow };
   'runs/{ref}/undelete': { ask: { ref: string }; answer: RunRow };
   'series': { ask: Record<string, never>; body: SeriesRequest; answer: SeriesPoints };
   'session': { ask: Record<string, never>; body: SessionRequest; answer: SessionKey };
