@@ -1,5 +1,6 @@
 """The agent's end of a trainer's inbox."""
 
+import contextlib
 import json
 import mmap
 import os
@@ -9,6 +10,8 @@ from pathlib import Path
 from farwatch.errors import DataError
 from farwatch.wire import inbox as wire
 from farwatch.wire.commands import Order
+
+PUT_KEPT = 4_096  # ids; what the ring has lost of them when an agent dies, the trainer still knows
 
 
 class Outbox:
@@ -31,12 +34,15 @@ class Outbox:
         if self._words[wire.MAGIC_WORD] != wire.MAGIC:
             self.close()
             raise DataError(f"not an inbox: {folder / wire.INBOX}")
-        self._last_seq = self._newest()
+        self._put = dict.fromkeys(self._in_ring())
 
     def put(self, order: Order) -> bool:
-        """Write a command behind the others; False if the trainer has left no room. One that is there already is not written twice."""
+        """Write a command behind the others; False if the trainer has left no room. One that is there already is not written twice.
+
+        Which are there is told by their ids, not by `seq`: a server that was restored from a backup counts from an older one.
+        """
         words = self._words
-        if order.seq <= self._last_seq:
+        if order.id in self._put:
             return True
         number = words[wire.WRITTEN]
         if number - words[wire.TAKEN] >= wire.SLOTS:
@@ -49,20 +55,21 @@ class Outbox:
         self._mapping[at * 8 + 8 : at * 8 + 8 + len(payload)] = payload
         words[at] = len(payload) << 32 | zlib.crc32(payload, wire.seed(self._writer_id, number))
         words[wire.WRITTEN] = number + 1
-        self._last_seq = order.seq
+        self._put[order.id] = None
+        if len(self._put) > PUT_KEPT:
+            del self._put[next(iter(self._put))]
         return True
 
-    def _newest(self) -> int:
-        """`seq` of the newest command in the ring, which an agent before this one may have written; 0 if there is none."""
-        number = self._words[wire.WRITTEN]
-        if not number:
-            return 0
-        at = wire.word_at(number - 1)
-        length = min(self._words[at] >> 32, wire.PAYLOAD_MAX)
-        try:
-            return int(json.loads(self._mapping[at * 8 + 8 : at * 8 + 8 + length])["seq"])
-        except (ValueError, TypeError, KeyError):
-            return 0
+    def _in_ring(self) -> list[str]:
+        """Ids of the commands in the ring, which an agent before this one may have written."""
+        found = []
+        written = self._words[wire.WRITTEN]
+        for number in range(max(0, written - wire.SLOTS), written):
+            at = wire.word_at(number)
+            length = min(self._words[at] >> 32, wire.PAYLOAD_MAX)
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                found.append(str(json.loads(self._mapping[at * 8 + 8 : at * 8 + 8 + length])["id"]))
+        return found
 
     def close(self) -> None:
         """Let go of the file; may be called twice."""

@@ -1,5 +1,7 @@
 """The trainer's end of the inbox: one integer to compare, and now and then a command to take."""
 
+import contextlib
+import errno
 import json
 import mmap
 import os
@@ -23,7 +25,8 @@ class Inbox:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         descriptor = os.open(path, flags, 0o600)
         try:
-            os.write(descriptor, bytes(wire.SIZE))  # really there: a full disk is an error now, and no SIGBUS later
+            if os.write(descriptor, bytes(wire.SIZE)) < wire.SIZE:  # really there: a full disk is an error now, and no SIGBUS later
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
             mapping = mmap.mmap(descriptor, wire.SIZE)
         finally:
             os.close(descriptor)
@@ -43,9 +46,11 @@ class Inbox:
         """How many commands have been taken; `bell[0]` differs if there are more."""
         return self._taken
 
-    def take(self) -> list[Order]:
-        """Everything that has come, oldest first. What does not fit its CRC is left until it does; what is no command is passed over."""
-        orders = []
+    def take(self, orders: list[Order]) -> None:
+        """Add everything that has come, oldest first. What does not fit its CRC is left until it does; what is no command is passed over.
+
+        An exception that a signal throws in here loses none; the last may then come again.
+        """
         while self._taken < self._words[wire.WRITTEN]:
             at = wire.word_at(self._taken)
             word = self._words[at]
@@ -55,10 +60,8 @@ class Inbox:
             payload = bytes(self._mapping[at * 8 + 8 : at * 8 + 8 + length])
             if zlib.crc32(payload, wire.seed(self._writer_id, self._taken)) != crc:
                 break
-            self._taken += 1
-            try:
+            # What is none is of a later version; its sender is told by its expiry.
+            with contextlib.suppress(ValueError, TypeError, KeyError):
                 orders.append(Order.of(json.loads(payload)))
-            except (ValueError, TypeError, KeyError):
-                continue  # of a later version; its sender is told by its expiry
-        self._words[wire.TAKEN] = self._taken
-        return orders
+            self._taken += 1
+            self._words[wire.TAKEN] = self._taken

@@ -43,6 +43,11 @@ class Knob(Generic[T]):
         """The value as it is now."""
         return self.chosen if self._get is None else self._get()
 
+    @property
+    def has_setter(self) -> bool:
+        """Whether the program does something of its own when it changes."""
+        return self._set is not None or self._keep is not None
+
     def change(self, value: Any) -> tuple[T, T, str]:
         """Check a person's value and take it over. Returns old value, new value, and what the setter said of it.
 

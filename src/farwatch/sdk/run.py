@@ -221,10 +221,10 @@ class Run(Recorder):
                 self._lines.close()
             if self._reports is not None:
                 self._reports.flush()
+            self._steering.close("the run has ended")
             stopping = self._steering.stopping
             if stopping is not None and state is State.FINISHED and not chosen:
                 state, reason = State.STOPPED, reason or stop_reason(stopping)
-            self._steering.close("the run has ended")
             self._journal.hold(lambda: self._pending.flush(wait=True))
             body: dict[str, Any] = {"state": str(state), "reason": reason, "meter": self.meter()}
             if traceback is not None:
@@ -330,11 +330,13 @@ class Run(Recorder):
         open_step = self._open_step if commit else self._open_step_before
         self._steering.safe_point(full=False, advanced=step >= before and step != open_step)
 
-    def write_event(self, body: dict[str, Any]) -> None:
-        """Write what happened to a command, at the step of the newest call."""
+    def write_event(self, body: dict[str, Any]) -> bool:
+        """Write what happened to a command, at the step of the newest call. Returns whether the journal has it."""
         step = self._counter - 1 if self._counter > 0 else self._counter
         payload = encode_json(Kind.EVENT, body, step=step, time=self._now_us(), flags=self._relative)
-        self._journal.append(payload, vital=True)
+        kept: list[bool] = []
+        self._journal.hold(lambda: kept.append(self._journal.commit(payload, True)))
+        return all(kept)
 
     # --- speaking up
 

@@ -4,6 +4,7 @@ A handler only notes that its signal came; a safe point acts. The one before it 
 replaced. [H 26]
 """
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -23,6 +24,7 @@ class Signals:
         self._come: list[int] = []
         self._before: dict[int, Any] = {}  # handlers that stood there
         self._left = False
+        self._pid = os.getpid()
 
     def __bool__(self) -> bool:
         """Whether one has come that nobody has taken."""
@@ -68,6 +70,10 @@ class Signals:
         return before
 
     def _on_signal(self, number: int, frame: Any) -> None:
+        if os.getpid() != self._pid:  # a forked worker comes to no safe point, and is ended by its parent in this way
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
         self._come.append(number)
         self._ring()
         before = self._living(number)

@@ -8,52 +8,40 @@ An event is written down before it begins and after it has ended, so that whoeve
 never finished. Nothing here raises into the training but `Stopped`. [H 18]
 """
 
-import contextlib
 import json
-import os
 import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from farwatch.errors import UsageError
 from farwatch.sdk.config import json_safe
 from farwatch.sdk.inbox import Inbox
+from farwatch.sdk.kept import Kept
 from farwatch.sdk.signals import Signals
-from farwatch.wire.commands import RESULT_MAX_BYTES, CommandState, Op, Order, WrongValue
+from farwatch.sdk.stopped import Stopped, leaving, stop_reason
+from farwatch.wire.commands import RESULT_MAX_BYTES, CommandState, Op, Order, WrongValue, newest_wishes
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 HOOKS = ("stop", "checkpoint")
 PAUSE_LOOK_S = 0.05
 PAUSE_CARE_S = 10.0
-PATIENCE_STEPS = 2  # a program that once asked `should_stop` has so many steps to ask again before a stop raises
+PATIENCE_STEPS = 2  # a program that once asked `should_stop`, or has caught `Stopped`, may do so many steps before a stop raises
+SEEN_KEPT = 4_096  # ids of commands; an agent may offer again what it had delivered and not told, up to a ring full of them
 NO_BELL: Any = (0,)
-
-
-class Stopped(SystemExit):
-    """Raised at a safe point when somebody has stopped the run.
-
-    A `SystemExit` with code 0: `finally` and `with` blocks run, `except Exception` does not catch it, and the program ends well.
-    """
-
-    def __init__(self, reason: str = "stopped") -> None:
-        super().__init__(0)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 class Steered(Protocol):
     """What steering needs of its run."""
 
     _heard: int
+    _alive: Any  # its first byte is 0 in a fork
 
-    def write_event(self, body: dict[str, Any]) -> None: ...
+    def write_event(self, body: dict[str, Any]) -> bool: ...
 
     def declare(self, body: dict[str, Any]) -> None: ...
 
@@ -78,7 +66,6 @@ class Steering:
     ) -> None:
         self._run = run
         self._inbox = inbox
-        self._kept_file = kept
         self._pause_max_s = pause_max_s
         self._thread = threading.get_ident()
         self.bell: Any = NO_BELL if inbox is None else inbox.bell
@@ -87,8 +74,13 @@ class Steering:
         self.commands: dict[str, Any] = {}
         self.hooks: dict[str, list[Callable[[], Any]]] = {name: [] for name in HOOKS}
         self.stopping: Order | None = None
-        self._kept = _read_kept(kept)
+        self._kept = Kept(kept)
+        self._seen = dict(self._kept.commands)
+        self._set_here: set[str] = set()  # knobs that people have set in this process
         self._waiting: list[Order] = []
+        self._due: list[tuple[Order, Order | None]] = []  # what this safe point is about to do
+        self._doing: Order | None = None  # the event that is under way
+        self._closed = False
         self._unknown: list[Order] = []  # kept values of knobs that are not declared yet
         self._active = False
         self._has_points = False  # the program comes by a full safe point of its own
@@ -112,7 +104,7 @@ class Steering:
         knob.follow(get, keep)
         before = self.knobs.get(name)
         self.knobs[name] = knob
-        kept = self._kept.get(name)
+        kept = self._kept.values.get(name)
         if before is not None and before.chosen != before.declared["default"]:
             self._restore(knob, before.chosen, None)
         elif kept is not None:
@@ -169,7 +161,7 @@ class Steering:
     def _take_signals(self) -> None:
         while self._guests:
             self._waiting.append(self._guests.popleft())
-        for name in self._signals.take():
+        for name in self._signals.take() if self._signals else ():
             saves = name == "SIGUSR1" and bool(self.hooks["checkpoint"])
             op = Op.CHECKPOINT if saves else Op.STOP
             if saves:
@@ -182,11 +174,7 @@ class Steering:
     def should_stop(self) -> bool:
         """Whether the program should leave its loop; having asked, it is not stopped by `Stopped`. Also a full safe point."""
         self._asks = True
-        if self.bell[0] != self._run._heard and threading.get_ident() == self._thread and not self._active:
-            self.visit(full=True, advanced=True)
-        if self.stopping is not None:
-            self._told = True
-        return self.stopping is not None
+        return self._look()
 
     def came_by(self) -> None:
         """Note that the program has full safe points of its own, so that a `log` need not be one."""
@@ -206,11 +194,18 @@ class Steering:
     def step_end(self) -> bool:
         """The end of a step of an integration or of `progress`: a full safe point. Returns whether to leave the loop."""
         self._asks = self._has_points = True
-        if self.bell[0] != self._run._heard and threading.get_ident() == self._thread and not self._active:
+        return self._look()
+
+    def _look(self) -> bool:
+        if self.bell[0] != self._run._heard and self._serves():
             self.visit(full=True, advanced=True)
         if self.stopping is not None:
             self._told = True
         return self.stopping is not None
+
+    def _serves(self) -> bool:
+        """Whether commands may be applied here: on the thread of the run, not inside another, not in a fork with its parent's inbox."""
+        return threading.get_ident() == self._thread and not self._active and bool(self._run._alive[0])
 
     # --- safe points
 
@@ -219,17 +214,18 @@ class Steering:
 
         `full`: called by `poll`; a `log` is full only in programs that have nothing better. `advanced`: the step has, since the last call.
         """
-        if threading.get_ident() != self._thread or self._active:
+        if not self._serves():
             return
         if full:
             self._has_points = True
         self.visit(full=full or (advanced and not self._has_points), advanced=advanced or full)
-        if self.stopping is None or self._told:
+        if self.stopping is None or self._told or leaving():
             return
         if self._asks and self._patience > 0:
             self._patience -= advanced
             self._run._heard = -1
             return
+        self._asks, self._patience = True, PATIENCE_STEPS  # whoever catches it may log what came out
         raise Stopped(stop_reason(self.stopping))
 
     def visit(self, *, full: bool, advanced: bool) -> None:
@@ -237,9 +233,7 @@ class Steering:
         self._active = True
         try:
             rung = self.bell[0]
-            if self._inbox is not None:
-                self._waiting += self._inbox.take()
-            self._take_signals()
+            self._take()
             if self._waiting and advanced:
                 self._work(full)
             self._run._heard = rung
@@ -249,16 +243,30 @@ class Steering:
         finally:
             self._active = False
 
+    def _take(self) -> None:
+        """Take what has come. What comes again, because somebody died before he told that it was delivered, is passed over."""
+        come: list[Order] = []
+        try:
+            if self._inbox is not None:
+                self._inbox.take(come)
+        finally:
+            for order in come:
+                if order.id not in self._seen:
+                    self._seen[order.id] = None
+                    self._waiting.append(order)
+            while len(self._seen) > SEEN_KEPT:
+                del self._seen[next(iter(self._seen))]
+        self._take_signals()
+
     def _work(self, full: bool) -> None:
-        now_us = time.monotonic_ns() // 1000
-        orders, self._waiting = _newest_wishes(self._waiting), []
-        orders.sort(key=lambda one: one[0].op is Op.PAUSE)  # last: what else has come is not to wait for its end
-        while orders:
-            order, newer = orders.pop(0)
+        self._due, self._waiting = newest_wishes(self._waiting), []
+        self._due.sort(key=lambda one: one[0].op is Op.PAUSE)  # last: what else has come is not to wait for its end
+        while self._due:
+            order, newer = self._due.pop(0)
             try:
                 if newer is not None:
                     self._end(order, CommandState.SUPERSEDED, f"{newer.actor} asked for something else")
-                elif order.expires_us < now_us:
+                elif order.expires_us < time.monotonic_ns() // 1000:  # what is done before it may take an hour
                     self._end(order, CommandState.EXPIRED, "it came to a safe point too late")
                 elif self.off is not None:
                     self._end(order, CommandState.REFUSED, self.off)
@@ -269,7 +277,8 @@ class Steering:
                 else:
                     self._act(order)
             except BaseException:
-                self._waiting += [one for one, _ in orders]
+                self._waiting += [one for one, _ in self._due]
+                self._due = []
                 raise
 
     def _act(self, order: Order) -> None:
@@ -303,14 +312,24 @@ class Steering:
             known = ", ".join(self.knobs) or "none"
             self._end(order, CommandState.REFUSED, f"no knob is called `{name!s:.100}`; there are: {known}")
             return
+        if order.channel == "resume" and name in self._set_here:
+            self._end(order, CommandState.SUPERSEDED, "it has been set again since")
+            return
         try:
+            if knob.has_setter:
+                self._start(order)
             take = knob.restore if order.channel == "resume" else knob.change
             old, new, said = take(order.args.get("value"))
         except (WrongValue, UsageError) as error:
             self._end(order, CommandState.REFUSED, str(error))
         except Exception as error:
             self._end(order, CommandState.REFUSED, f"its setter raised {_named(error)}")
+        except BaseException:
+            self._end(order, CommandState.INTERRUPTED, "its setter left the program")
+            raise
         else:
+            if order.channel not in ("resume", "program"):
+                self._set_here.add(str(name))
             self._run.declare({"knobs": {name: {**knob.declared, "value": new, "by": order.actor}}})
             self._end(order, CommandState.APPLIED, said, old=old, new=new)
 
@@ -318,7 +337,7 @@ class Steering:
         if self.stopping is not None:
             self._end(order, CommandState.APPLIED, "it was stopping already")
             return
-        self._start(order)
+        self._start(order)  # a stop is obeyed even if the disk takes no word of it
         troubles = []
         for hook in self.hooks["stop"]:
             try:
@@ -328,7 +347,7 @@ class Steering:
             except BaseException:
                 self._end(order, CommandState.INTERRUPTED, "the stop hook left the program")
                 raise
-        self.stopping = order
+        self.stopping = self.stopping or order
         self._paused = False
         self._end(order, CommandState.APPLIED, "; ".join(troubles))
 
@@ -349,7 +368,9 @@ class Steering:
 
     def _event(self, order: Order, what: str, call: Callable[[], Any]) -> None:
         """Do something at most once: written down before and after."""
-        self._start(order)
+        if not self._start(order):
+            self._end(order, CommandState.REFUSED, f"not begun: {what} could not be written down, so nobody would know")
+            return
         try:
             result = call()
         except (WrongValue, UsageError) as error:
@@ -374,9 +395,7 @@ class Steering:
         try:
             while self._paused and time.monotonic() < until:
                 time.sleep(PAUSE_LOOK_S)
-                if self._inbox is not None:
-                    self._waiting += self._inbox.take()
-                self._take_signals()
+                self._take()
                 if self._waiting:
                     self._work(True)
                 if time.monotonic() > care:
@@ -390,27 +409,23 @@ class Steering:
 
     # --- what is written down
 
-    def _start(self, order: Order) -> None:
-        self._run.write_event({**_about(order), "event": "started"})
+    def _start(self, order: Order) -> bool:
+        """Write down that an event begins; whether that is in the journal."""
+        self._doing = order
+        return self._run.write_event({**_about(order), "event": "started"})
 
     def _end(
         self, order: Order, state: CommandState, reason: str, *, result: Any = None, old: Any = None, new: Any = None
     ) -> None:
+        self._doing = None
+        if self._closed:
+            return  # the run has ended in the middle of it, and has told so
         body = {**_about(order), "event": "ended", "state": str(state)}
         told = {"reason": reason[:1_000] or None, "result": _short(result), "old": old, "new": new}
         body |= {name: value for name, value in told.items() if value is not None}
         self._run.write_event(body)
-        if state is CommandState.APPLIED and self._kept_file is not None:
-            self._keep(body)
-
-    def _keep(self, body: dict[str, Any]) -> None:
-        """Add a line to the run's interventions on this machine, for a replay by hand and for knobs of a resumed run."""
-        assert self._kept_file is not None
-        line = json.dumps({"time_ms": time.time_ns() // 1_000_000, "pid": os.getpid(), **body}) + "\n"
-        with contextlib.suppress(OSError):  # it is in the journal as well
-            self._kept_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with open(self._kept_file, "a", encoding="utf-8") as file:
-                file.write(line)
+        if state is CommandState.APPLIED:
+            self._kept.add(body)
 
     def disown(self) -> None:
         """Serve no thread any more, in a forked child: what people ask is asked of its parent."""
@@ -419,50 +434,36 @@ class Steering:
         self.bell = NO_BELL
 
     def close(self, why: str) -> None:
-        """Answer what has come and was not applied: the run ends."""
-        if threading.get_ident() == self._thread and not self._active and self._inbox is not None:
-            self._waiting += self._inbox.take()
-        for order in (*self._waiting, *self._unknown):
+        """Answer what has come and was not applied: the run ends. May be called by a hook, in the middle of its command."""
+        doing = self._doing
+        if doing is not None and doing.op is Op.STOP:
+            self.stopping = doing
+            self._end(doing, CommandState.APPLIED, "its hook has ended the run")
+        elif doing is not None:
+            self._end(doing, CommandState.INTERRUPTED, "the run was finished before it returned")
+        if threading.get_ident() == self._thread:
+            self._take()
+        for order in (*(one for one, _ in self._due), *self._waiting, *self._unknown):
             self._end(order, CommandState.REFUSED, why)
-        self._waiting, self._unknown = [], []
+        self._due, self._waiting, self._unknown = [], [], []
+        self._closed = True
         self._signals.leave()
         if self._inbox is not None:
             self._inbox.close()
 
 
-def stop_reason(order: Order) -> str:
-    """Who stopped a run, as its reason says."""
-    if order.channel == "signal":
-        return f"stopped by {order.actor}"
-    return f"stopped by {order.actor} ({order.channel})"
-
-
 def _about(order: Order) -> dict[str, Any]:
     return {
-        "command": order.id, "seq": order.seq, "op": str(order.op), "args": order.args, "actor": order.actor,
+        "command": order.id, "seq": order.seq, "op": str(order.op), "args": json_safe(order.args), "actor": order.actor,
         "channel": order.channel,
     }  # fmt: skip
 
 
-def _newest_wishes(orders: Iterable[Order]) -> list[tuple[Order, Order | None]]:
-    """Each order with the later one that makes it pointless: of several values of one knob the last counts, and of pause and unpause."""
-    last: dict[str, Order] = {}
-    listed = list(orders)
-    for order in listed:
-        if (key := _wish(order)) is not None:
-            last[key] = order
-    newer = [last.get(_wish(order) or "") for order in listed]
-    return [(order, None if other is order else other) for order, other in zip(listed, newer, strict=True)]
-
-
-def _wish(order: Order) -> str | None:
-    if order.op is Op.SET:
-        return f"set {order.args.get('name')}"
-    return "pause" if order.op in (Op.PAUSE, Op.UNPAUSE) else None
-
-
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error!s:.500}"
+    try:
+        return f"{type(error).__name__}: {error!s:.500}"
+    except Exception:  # of the program's own `__str__`
+        return type(error).__name__
 
 
 def _short(result: Any) -> Any:
@@ -474,25 +475,6 @@ def _short(result: Any) -> Any:
     if len(text) <= RESULT_MAX_BYTES:
         return safe
     return f"{text[: RESULT_MAX_BYTES // 2]}… ({len(text)} characters in all)"
-
-
-def _read_kept(path: Path | None) -> dict[str, dict[str, Any]]:
-    """The newest value that people gave each knob of this run on this machine."""
-    found: dict[str, dict[str, Any]] = {}
-    if path is None:
-        return found
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return found
-    for line in lines:
-        try:
-            body = json.loads(line)
-            if body["op"] == Op.SET and body["channel"] != "program":
-                found[str(body["args"]["name"])] = body
-        except (ValueError, TypeError, KeyError):
-            continue  # a line that was cut short by a full disk
-    return found
 
 
 __all__ = ["HOOKS", "NO_BELL", "Steered", "Steering", "Stopped", "stop_reason"]

@@ -4,6 +4,7 @@ Two kinds. *Desired state* (a knob's value, pause) can be said again without har
 the program, kill, start) happen at most once.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -55,7 +56,7 @@ ARGS_MAX_BYTES = 1_400  # of JSON: a command fits one slot of an inbox
 RESULT_MAX_BYTES = 8_192  # of JSON; a longer result is cut, and says so
 
 KNOB_TYPES: dict[str, type] = {"float": float, "int": int, "bool": bool, "str": str}
-DIGITS = str.maketrans("０１２３４５６７８９．－＋ｅＥ", "0123456789.-+eE")  # as people type them on other keyboards
+DIGITS = str.maketrans("０１２３４５６７８９．－−＋ｅＥ", "0123456789.--+eE")  # as people type them on other keyboards
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,21 @@ class Order:
             str(body["id"]), int(body["seq"]), Op(body["op"]), body["args"], str(body["actor"]), str(body["channel"]),
             int(body["expires_us"]),
         )  # fmt: skip
+
+
+def wish_of(op: Op | str, args: dict[str, Any]) -> str | None:
+    """What a command is a wish for: of several for the same, the last counts. None for an event."""
+    if op == Op.SET:
+        return f"set {args.get('name')}"
+    return "pause" if op in (Op.PAUSE, Op.UNPAUSE) else None
+
+
+def newest_wishes(orders: Iterable[Order]) -> list[tuple[Order, Order | None]]:
+    """Each order with the later one that makes it pointless, if there is one."""
+    listed = list(orders)
+    last = {wish: order for order in listed if (wish := wish_of(order.op, order.args)) is not None}
+    newer = [last.get(wish_of(order.op, order.args) or "") for order in listed]
+    return [(order, None if other is order else other) for order, other in zip(listed, newer, strict=True)]
 
 
 class WrongValue(ValueError):
@@ -137,16 +153,20 @@ def _as_type(kind: str, value: Any, name: str) -> Any:
         raise WrongValue(f"{name} is on or off, not: `{_show(value)}`")
     if isinstance(value, bool) or (text is None and not isinstance(value, int | float)):
         raise WrongValue(f"{name} is a number, not: `{_show(value)}`")
+    written = value if text is None else text.translate(DIGITS)
     try:
-        number = float(text.translate(DIGITS) if text is not None else value)
-    except ValueError:
+        number = float(written)
+    except (ValueError, OverflowError):  # the second: an integer beyond every float
         raise WrongValue(f"{name} is a number, not: `{_show(value)}`") from None
     if number != number or number in (float("inf"), float("-inf")):
         raise WrongValue(f"{name} is a finite number, not: `{_show(value)}`")
     if kind == "int":
         if number != int(number):
             raise WrongValue(f"{name} is a whole number, not: `{_show(value)}`")
-        return value if isinstance(value, int) else int(number)
+        try:
+            return int(written) if isinstance(written, int | str) else int(number)  # exact, also beyond 2^53
+        except ValueError:  # written as `1e3`
+            return int(number)
     return number
 
 
