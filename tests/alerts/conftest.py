@@ -1,5 +1,7 @@
 """A server's inside with rules, whose clock moves only when told."""
 
+import math
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,20 @@ from farwatch.store.base import Decoded, Writer
 from farwatch.store.meta import AlertRow
 from farwatch.store.sqlite import open_store
 from tests.service.conftest import Inside, ManualClock, Process, RecordingHub
+
+NAN = math.nan
+
+
+def curve(count: int, seed: int = 0, level: float = 1.0) -> list[float]:
+    noise = random.Random(seed)
+    return [level * (0.1 + math.exp(-step / 50)) * (1 + 0.05 * noise.gauss(0, 1)) for step in range(count)]
+
+
+def started(alerted: "Alerted", **told: object) -> Process:
+    process = alerted.started(**told)
+    process.send()
+    alerted.turn()
+    return process
 
 
 class Both(RecordingHub):
