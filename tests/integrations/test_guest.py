@@ -1,0 +1,77 @@
+"""What an integration offers people while its framework trains, and takes back afterwards."""
+
+import signal
+
+import pytest
+
+import farwatch
+from farwatch.errors import UsageError
+from tests.integrations.logged_run import Logged
+
+
+def test_hooks_and_signals_are_there_while_it_trains_and_then_no_more(logged: Logged) -> None:
+    guest = logged.run._steering.guest()
+    for _ in range(2):  # a second training in the same run
+        guest.begin()
+        guest.on("stop", lambda: None)
+        guest.on("checkpoint", lambda: "here")
+        assert logged.steer()["hooks"] == ["stop", "checkpoint"]
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+        save = logged.ask("checkpoint")
+        assert guest.step_end() is False
+        assert logged.ended(save)["result"] == "here"
+
+        guest.end()
+        guest.end()
+        assert logged.steer()["hooks"] == []
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_training_that_an_exception_left_is_taken_back_where_the_next_begins(logged: Logged) -> None:
+    calls: list[int] = []
+    guest = logged.run._steering.guest()
+    guest.begin()
+    guest.on("checkpoint", lambda: calls.append(1))
+    guest.begin()
+    guest.on("checkpoint", lambda: calls.append(2))
+    logged.ask("checkpoint")
+    guest.step_end()
+
+    assert calls == [2]
+
+
+def test_while_it_trains_a_log_stops_nothing_and_afterwards_it_does(logged: Logged) -> None:
+    guest = logged.run._steering.guest()
+    guest.begin()
+    logged.run.log({"loss": 1.0})
+    logged.ask("stop")
+    logged.run.log({"loss": 1.0})
+    assert guest.step_end() is True
+    logged.run.log({"loss": 1.0})  # of the framework's own end
+    guest.end()
+    logged.run.finish()
+
+    assert logged.run.state == "stopped"
+    assert logged.series("loss")[0] == [0, 1, 2]
+
+
+def test_a_stop_behind_the_training_ends_the_program_at_its_next_log(logged: Logged) -> None:
+    guest = logged.run._steering.guest()
+    guest.begin()
+    guest.end()
+    logged.ask("stop")
+
+    with pytest.raises(farwatch.Stopped):
+        logged.run.log({"loss": 1.0})
+
+
+def test_a_name_with_a_slash_is_one_name_and_a_usage_error_refuses_with_its_words(logged: Logged) -> None:
+    def refuse(value: float) -> None:
+        raise UsageError("not on a Sunday")
+
+    logged.run.knob("opt/lr", 0.1, set=refuse)
+    asked = logged.ask("set", name="opt/lr", value=0.2)
+    logged.run.poll()
+
+    assert list(logged.steer()["knobs"]) == ["opt/lr"]
+    assert (logged.ended(asked)["state"], logged.ended(asked)["reason"]) == ("refused", "not on a Sunday")
