@@ -1,5 +1,5 @@
 import { decodeColumns, type Columns } from './columns';
-import type { Delete, Get, Patch, Post, Problem } from './types';
+import type { Delete, Get, Patch, Post, Problem, Put } from './types';
 
 /** What the server said when it refused, or `unreachable` when it said nothing. */
 export class ApiError extends Error {
@@ -93,6 +93,10 @@ export async function getJson<P extends keyof Get>(path: P, ask: Get[P]['ask'], 
 
 export async function postJson<P extends keyof Post>(path: P, ask: Post[P]['ask'], body: Body<Post[P]>, signal?: AbortSignal): Promise<Post[P]['answer']> {
   return (await send('POST', filled(path, ask), body ?? {}, signal)).json();
+}
+
+export async function putJson<P extends keyof Put>(path: P, ask: Put[P]['ask'], body: Body<Put[P]>): Promise<Put[P]['answer']> {
+  return (await send('PUT', filled(path, ask), body)).json();
 }
 
 export async function patchJson<P extends keyof Patch>(path: P, ask: Patch[P]['ask'], body: Body<Patch[P]>): Promise<Patch[P]['answer']> {

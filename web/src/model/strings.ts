@@ -1,8 +1,9 @@
 /** Every word of the page, here in English. `{name}` is replaced; counts choose their own words where it matters. */
 
-import { zh } from './strings.zh';
+import { STEER } from './strings.steer';
 
-const en = {
+export const en = {
+  ...STEER,
   'app.tagline': 'Watch and steer your training from afar.',
   'nav.projects': 'Projects',
   'nav.back': 'Back',
@@ -278,11 +279,20 @@ const en = {
 
 export type StringKey = keyof typeof en;
 
-export const DICTIONARIES = { en, zh } as const;
-export type Language = keyof typeof DICTIONARIES;
+export const LANGUAGES = ['en', 'zh'] as const;
+export type Language = (typeof LANGUAGES)[number];
+export type Words = Readonly<Record<StringKey, string>>;
 
+const known: Partial<Record<Language, Words>> = { en };
+
+/** Fetch the words of a language, unless they are here. */
+export async function loadWords(language: Language): Promise<void> {
+  if (language === 'zh') known.zh ??= (await import('./strings.zh')).zh;
+}
+
+/** A text in a language; in English while the words of that language are not here. */
 export function translate(language: Language, key: StringKey, values: Record<string, string | number> = {}): string {
-  return DICTIONARIES[language][key].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+  return (known[language] ?? en)[key].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
 /** The language of a browser's list, or English. */

@@ -1,8 +1,10 @@
 /** The words of the page in Chinese. */
 
 import type { StringKey } from './strings';
+import { STEER_ZH } from './strings.steer.zh';
 
 export const zh: Record<StringKey, string> = {
+  ...STEER_ZH,
   'app.tagline': '在远方，看着并掌控你的训练。',
   'nav.projects': '项目',
   'nav.back': '返回',

@@ -49,6 +49,7 @@ export function onKey(event: KeyboardEvent): void {
     f: actions.full,
     l: actions.log,
     s: actions.smooth,
+    '.': () => document.querySelector<HTMLElement>('[role=toolbar] button:not(:disabled)')?.focus(),
     '?': help,
   };
   const action = work[event.key];

@@ -1,5 +1,5 @@
 import { LINES, type Theme } from '../model/colour';
-import { chooseLanguage, translate, type Language, type StringKey } from '../model/strings';
+import { chooseLanguage, loadWords, translate, type Language, type StringKey } from '../model/strings';
 
 export type ThemeChoice = 'auto' | Theme;
 
@@ -54,7 +54,8 @@ class Prefs {
     this.save();
   }
 
-  setLanguage(language: Language): void {
+  async setLanguage(language: Language): Promise<void> {
+    await loadWords(language).catch(() => {}); // away: English until the next time
     this.language = language;
     this.#languageChosen = true;
     this.save();

@@ -8,9 +8,12 @@ import { systemUnit } from '../model/units';
 import { clock } from './clock.svelte';
 import { live } from './live.svelte';
 import { RunMetrics } from './metrics.svelte';
+import { Steering } from './steering.svelte';
 
 const RATE_MS = 15_000;
 const COST_MS = 3000; // how often the numbers are asked for that a changed row does not bring
+const YOUNG_MS = 60_000; // a run that began lately still declares what can be asked of it
+const WHOLE_MS = 15_000; // how often a run that changes is asked for what its row does not bring
 const BUILT_IN = new Set(['step', 'time', 'relative']);
 
 /** A number for the head of a run page. */
@@ -33,6 +36,7 @@ export class RunPage {
   hasMedia = $state(false);
   hasFiles = $state(false);
   hasConsole = $state(false);
+  steering = $state.raw<Steering | null>(null);
   readonly metrics = $derived(this.known?.list ?? []);
   readonly names = $derived(this.metrics.map((metric) => metric.name));
   readonly system = $derived(this.names.filter((name) => name.startsWith('system/')));
@@ -55,6 +59,8 @@ export class RunPage {
   #sought = '';
   #asking: ReturnType<typeof setTimeout> | undefined;
   #askedMs = 0;
+  #wholeMs = 0;
+  #whole: ReturnType<typeof setTimeout> | undefined;
 
   constructor(ref: string) {
     this.#ref = ref;
@@ -66,6 +72,7 @@ export class RunPage {
     this.#stop();
     clearTimeout(this.#timer);
     clearTimeout(this.#asking);
+    clearTimeout(this.#whole);
     live.want('run', null);
   }
 
@@ -74,6 +81,9 @@ export class RunPage {
       const detail = await getJson('runs/{ref}', { ref: this.#ref, brief: true });
       this.detail = detail;
       this.error = null;
+      this.#wholeMs = Date.now();
+      this.steering ??= new Steering(detail.id);
+      this.steering.take(detail);
       await Promise.all([this.#loadMetrics(), this.#probe(detail.id)]);
       this.#listen();
     } catch (error) {
@@ -138,9 +148,12 @@ export class RunPage {
       this.detail = { ...was, ...row };
       this.#rate(row.step);
       this.#costs(id);
+      this.#refresh(id, this.steering?.take(row) ? 0 : Date.now() - row.started_ms < YOUNG_MS ? COST_MS : WHOLE_MS);
       // attempts, gaps and the traceback come only with the whole
       if (was.state !== row.state || was.attempt !== row.attempt) this.#later(() => void this.load(), 200);
     }
+    this.steering?.takeAlerts(answer.alerts);
+    if (answer.alerts.some((alert) => alert.run === id)) this.#refresh(id, 0); // with the advice
     const mine = answer.points.filter((points) => points.run === id && points.rank === 0);
     if ((mine.length || row) && Date.now() - this.#beaten > 900) {
       this.#beaten = Date.now();
@@ -153,6 +166,20 @@ export class RunPage {
       this.hasConsole = true;
       this.#listen();
     }
+  }
+
+  /** Knobs with their values, what the program declared and what is advised: as old as `ms` at most, while the run changes. */
+  #refresh(id: string, ms: number): void {
+    const due = Math.max(0, this.#wholeMs + ms - Date.now());
+    if (ms === 0) {
+      clearTimeout(this.#whole);
+      this.#whole = undefined;
+    }
+    this.#whole ??= setTimeout(() => {
+      this.#wholeMs = Date.now();
+      this.#whole = undefined;
+      getJson('runs/{ref}', { ref: id, brief: true }).then((detail) => this.merge(detail), () => {});
+    }, due);
   }
 
   /** What is on its way and what logging costs: asked for when the run has changed, and not faster than somebody reads. */
@@ -180,7 +207,7 @@ export class RunPage {
   #tabs(): Tab[] {
     const detail = this.detail;
     if (!detail) return ['charts'];
-    const told = detail.attempts.length > 1 || detail.gaps.length > 0 || detail.traceback !== null || detail.ranks.length > 1 || (detail.meter?.calls ?? 0) > 0;
+    const told = (this.steering?.total ?? 0) > 0 || (this.steering?.alerts.length ?? 0) > 0 || detail.attempts.length > 1 || detail.gaps.length > 0 || detail.traceback !== null || detail.ranks.length > 1 || (detail.meter?.calls ?? 0) > 0;
     const known = Object.keys(detail.config).length > 0 || Boolean(detail.argv?.length) || detail.capture !== null;
     return [
       'charts',

@@ -1,0 +1,73 @@
+import { getJson } from '../api/client';
+import type { AlertRow, CommandRow, Json, RunRow } from '../api/types';
+import { wishes } from './wishes.svelte';
+
+const SHOWN = 200;
+
+/** What was asked of one run, and what alerts it has: newest first. */
+export class Steering {
+  commands = $state.raw<CommandRow[]>([]);
+  alerts = $state.raw<AlertRow[]>([]);
+  /** Of all commands that the run ever got. */
+  total = $state(0);
+  readonly firing = $derived(this.alerts.filter((alert) => alert.state === 'firing'));
+  #run: string;
+  #seenMs = -1;
+  #loading = false;
+  #again = false;
+
+  constructor(run: string) {
+    this.#run = run;
+    void this.#loadAlerts();
+  }
+
+  /** Take a row of the run: it says when something last happened to a command. */
+  take(row: Pick<RunRow, 'commands_ms'>): boolean {
+    if (row.commands_ms === this.#seenMs) return false;
+    this.#seenMs = row.commands_ms;
+    void this.load();
+    return true;
+  }
+
+  takeAlerts(rows: readonly AlertRow[]): void {
+    const mine = new Map(rows.filter((alert) => alert.run === this.#run).map((alert) => [alert.id, alert]));
+    if (!mine.size) return;
+    const known = new Set(this.alerts.map((alert) => alert.id));
+    this.alerts = [...[...mine.values()].filter((alert) => !known.has(alert.id)), ...this.alerts.map((alert) => mine.get(alert.id) ?? alert)].sort((a, b) => b.id - a.id);
+  }
+
+  async load(): Promise<void> {
+    if (this.#loading) {
+      this.#again = true;
+      return;
+    }
+    this.#loading = true;
+    try {
+      const { commands, total } = await getJson('runs/{ref}/commands', { ref: this.#run, limit: SHOWN });
+      this.commands = commands;
+      this.total = total;
+    } catch {
+      this.#seenMs = -1; // asked for again with the next row
+    }
+    this.#loading = false;
+    if (this.#again) {
+      this.#again = false;
+      await this.load();
+    }
+  }
+
+  async #loadAlerts(): Promise<void> {
+    const found = await getJson('runs/{ref}/alerts', { ref: this.#run, limit: SHOWN }).catch(() => null);
+    if (!found) return;
+    const newer = this.alerts;
+    this.alerts = found.alerts;
+    this.takeAlerts(newer.filter((alert) => !found.alerts.some((other) => other.id === alert.id && other.modified_ms >= alert.modified_ms)));
+  }
+
+  /** Ask something of the run; null if the person thought better of it. Throws `ApiError` with the reason of a refusal. */
+  async ask(op: string, args: { [key: string]: Json } = {}, text = op, confirmed = false): Promise<CommandRow | null> {
+    const row = await wishes.send(wishes.make(this.#run, op, args, text), confirmed);
+    if (row && !this.commands.some((known) => known.id === row.id)) this.commands = [row, ...this.commands];
+    return row;
+  }
+}
