@@ -38,6 +38,7 @@ def become(machine: Machine, state: str, limit_s: float, run_id: str = "it") -> 
         ("run.finish()", "finished", ""),
         ("raise ValueError('bad batch')", "failed", "ValueError: bad batch"),
         ("sys.exit(3)", "failed", "exit code 3"),
+        ("raise SystemExit(4)", "failed", "exit code 4"),
         ("os._exit(5)", "failed", "5"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "failed", "9"),
         ("os.kill(os.getpid(), signal.SIGTERM)", "failed", "15"),

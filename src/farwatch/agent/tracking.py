@@ -14,7 +14,7 @@ from farwatch.agent.watcher import NO_GOODBYE, Watched, is_ours, watch
 from farwatch.errors import DataError
 from farwatch.machine import boot_id
 from farwatch.wire.inbox import INBOX
-from farwatch.wire.records import Kind
+from farwatch.wire.records import Kind, Record
 from farwatch.wire.segment import HEADER_SIZE, SegmentHeader, segment_name
 
 
@@ -73,7 +73,8 @@ class Tracked:
         (self.folder.path / INBOX).unlink(missing_ok=True)  # nobody will take anything from it
         before = self.folder.read_note(DEATH)
         said = finish_journal(self.folder)
-        cause = self.watched.cause if not said else None
+        unsure = said is None or (said.get("assumed") is True and _failed(self.watched.cause))
+        cause = self.watched.cause if unsure else None
         killed_by = self.folder.read_note(KILLED).get("by")
         if isinstance(killed_by, str) and self.folder.role == "trainer":
             cause = {**(self.watched.cause or {}), "killed_by": killed_by}  # whatever it said on its way out
@@ -109,8 +110,13 @@ def restarted_since(sidecar: dict[str, Any]) -> bool:
     )
 
 
-def finish_journal(folder: JournalFolder) -> bool:
-    """Cut the last segment of a dead writer behind its last record. Returns whether that is its goodbye."""
+def _failed(cause: dict[str, Any] | None) -> bool:
+    """Whether a process is known to have ended otherwise than well."""
+    return cause is not None and bool(cause.get("exit_code") or cause.get("signal") or cause.get("oom"))
+
+
+def finish_journal(folder: JournalFolder) -> dict[str, Any] | None:
+    """Cut the last segment of a dead writer behind its last record. Returns what that says if it is its goodbye."""
     segments = folder.segments()
     for number in reversed(segments):
         try:
@@ -127,8 +133,18 @@ def finish_journal(folder: JournalFolder) -> bool:
         if found.end < len(data) and not any(data[found.end : found.end + 8]):
             _cut(folder.path / segment_name(number), found.end)
         if found.count:
-            return data[found.last + 8] == Kind.GOODBYE
-    return False
+            payload = data[found.last + 8 : found.last + 8 + (int.from_bytes(data[found.last : found.last + 8], "little") >> 32)]
+            return _goodbye(payload)
+    return None
+
+
+def _goodbye(payload: bytes) -> dict[str, Any] | None:
+    if payload[0] != Kind.GOODBYE:
+        return None
+    try:
+        return Record(0, payload).body()
+    except ValueError:
+        return {}
 
 
 def _cut(path: Path, size: int) -> None:

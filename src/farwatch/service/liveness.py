@@ -91,9 +91,15 @@ class Liveness:
             news = replace(news, cause={key: cause[key] for key in CAUSES if key in cause})
         killed_by = cause.get("killed_by") if isinstance(cause, Mapping) else None
         if row.ended_ms is not None and killed_by and "killed_by" not in (row.cause or {}):  # its goodbye did not know
-            self._meta.write(lambda writes: self._killed(writes, row.id, str(killed_by)), durable=False)
+            self._meta.write(lambda writes: self._correct(writes, row.id, {"killed_by": str(killed_by)}), durable=False)
             changed.add(run.id)
             return
+        if row.ended_ms is not None and isinstance(cause, Mapping) and (row.cause or {}).get("assumed"):
+            true_cause = {key: cause[key] for key in ("exit_code", "signal", "oom") if cause.get(key)}
+            if true_cause:  # its goodbye was written before the interpreter had left
+                self._meta.write(lambda writes: self._correct(writes, row.id, true_cause), durable=False)
+                changed.add(run.id)
+                return
         wakes = alive is True and decides and run.state == State.LOST and row.ended_ms is None
         dies = alive is False and row.ended_ms is None
         if news.changes(row) or wakes or dies:
@@ -129,10 +135,11 @@ class Liveness:
         states.end_writer(writes, row, "gone", state, reason, now_ms)
         states.settle(writes, row.run_no, now_ms)
 
-    def _killed(self, writes: Writes, writer_id: str, by: str) -> None:
+    def _correct(self, writes: Writes, writer_id: str, known: dict[str, Any]) -> None:
+        """Its agent knows better than its goodbye how a process ended."""
         row = writes.writer(writer_id)
         assert row is not None
-        cause = {**(row.cause or {}), "killed_by": by}
+        cause = {**(row.cause or {}), **known, "assumed": False}
         state, reason = states.end_of_death(cause)
         writes.put_writer(replace(row, cause={**cause, "state": state, "reason": reason}))
         states.settle(writes, row.run_no, self._clock.wall_us() // 1000)
