@@ -105,7 +105,11 @@ class Register:
             if value is not None:
                 facts["last"] = plain(value)
             row = replace(old, state=RESOLVED, resolved_ms=now_ms, modified_ms=now_ms, facts=facts, consequence=_cancelled(old))
-            return self._store(row, "resolved" if old.state == FIRING else "healed")
+            if old.fired_ms is not None:
+                return self._store(row, "resolved")
+            self._meta.write(lambda writes: writes.delete_alert(row.no), durable=False)
+            self.took(row, "healed")
+            return row
 
     def program(
         self, run: RunRow, rule: Rule, told: Mapping[str, Any], level: str, step: float | None, time_us: int, record: tuple[str, int],

@@ -43,8 +43,7 @@ class Announcer:
 
     def __call__(self, row: AlertRow, what: str) -> None:
         run = None if row.run_no is None else self._runs.meta.run(row.run_no)
-        if what != "healed":
-            self._hub.alert(None if run is None else run.id, None if run is None else run.project, self._views.row(row))
+        self._hub.alert(None if run is None else run.id, None if run is None else run.project, self._views.row(row))
         if run is not None:
             self._hub.touch(run.id)
         for listener in self.listeners:

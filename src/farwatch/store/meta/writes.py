@@ -252,6 +252,10 @@ class Writes(Reads):
         no = self._connection.execute(insert(tables.alert).values(columns)).inserted_primary_key[0]  # type: ignore[index]
         return dataclasses.replace(row, no=no)
 
+    def delete_alert(self, no: int) -> None:
+        """Forget an alert that nobody was told of."""
+        self._connection.execute(delete(tables.alert).where(tables.alert.c.no == no))
+
     def put_rule(self, scope: str, name: str, changes: dict[str, Any] | None) -> None:
         """Store what a person changed of a rule; None forgets it."""
         if changes is None:
