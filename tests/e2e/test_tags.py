@@ -167,3 +167,16 @@ def test_several_runs_go_to_the_archive_and_come_back(
     expect(opened.get_by_role("link", name="one")).to_be_visible()
     assert archived() == [False, False, False]
     expect(opened.get_by_role("button", name="Archived runs")).to_be_hidden()
+
+
+def test_nothing_can_be_archived_before_somebody_has_chosen(server: Server, project: str, page: Page) -> None:
+    """The newest runs are drawn by themselves; a button that archives what nobody picked would be a trap."""
+    _runs(server, project, {"name": "one"}, {"name": "two"})
+    page.goto(f"{server.address}/p/{project}?list=1")
+    expect(page.get_by_role("checkbox", name="Show one")).to_be_visible()
+
+    before = page.get_by_role("button", name="Archive").count()
+    page.get_by_role("checkbox", name="Show one").click()
+
+    expect(page.get_by_role("button", name="Archive: one")).to_be_visible()
+    assert before == 0
