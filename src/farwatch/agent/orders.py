@@ -21,7 +21,8 @@ LOG = logging.getLogger("farwatch.agent")
 WAIT_S = 25.0
 SLACK_S = 10.0  # more than the server's wait, before a connection counts as dead
 QUIET_S = 0.25  # how often to look whether there is anything to ask for
-BUSY_S = 0.1  # until a full inbox is tried again
+BUSY_S = 0.05  # until a full inbox is tried again; then doubled
+BUSY_MAX_S = 0.4
 
 Ended = dict[str, Any]
 Obey = Callable[[dict[str, Any]], Ended | None]
@@ -54,7 +55,8 @@ class OrderDesk:
         self._outboxes: dict[str, Outbox] = {}
         self._delivered: list[dict[str, Any]] = []
         self._ended: list[dict[str, Any]] = []
-        self._busy = False
+        self._full: set[str] = set()  # writers that cannot be given what has come for them
+        self._busy_s = 0.0
         self.backoff = Backoff()
 
     def turn(self) -> float:
@@ -66,7 +68,7 @@ class OrderDesk:
         if not self.backoff.ready(now_us):
             return min(1.0, (self.backoff.until_us - now_us) / 1e6)
         delivered, ended = self._delivered, self._ended
-        body: dict[str, Any] = {"wait_s": 0.0 if self._busy else WAIT_S, "delivered": delivered, "ended": ended}
+        body: dict[str, Any] = {"wait_s": 0.0 if self._full else WAIT_S, "delivered": delivered, "ended": ended}
         if self._profiles is not None:
             body["profiles"] = profiles
         try:
@@ -76,12 +78,14 @@ class OrderDesk:
             return QUIET_S
         self._delivered, self._ended = self._delivered[len(delivered) :], self._ended[len(ended) :]
         orders = answer.get("commands")
-        self._busy = False
+        self._full.clear()
         for order in orders if isinstance(orders, list) else ():
             if isinstance(order, dict):
                 self._take(order)
         self._forget_the_dead()
-        return BUSY_S if self._busy else 0.0
+        # The server answers at once as long as it has something, so what cannot be handed over now is not asked for in a hurry.
+        self._busy_s = min(BUSY_MAX_S, 2 * self._busy_s or BUSY_S) if self._full else 0.0
+        return self._busy_s
 
     def tell(self) -> None:
         """Say at once what can be started here: the next question may be 25 s away. From any thread."""
@@ -118,14 +122,18 @@ class OrderDesk:
         if op in BY_AGENT:
             self._do(told)
             return
+        writer = str(told.get("writer"))
+        if writer in self._full:
+            return  # what came before it for the same run is still waiting, and is to be first
         try:
-            outbox = self._outbox(str(told.get("writer")))
-            if outbox is None:
-                return  # its journal is not here any more; the server notices its end
-            if outbox.put(order):
+            outbox = self._outbox(writer)
+            if outbox is not None and outbox.put(order):
                 self._delivered.append({"id": order.id})
             else:
-                self._busy = True  # the trainer takes no more for now; the server keeps the order
+                # The trainer takes no more for now; or its journal is not here, or not any more. The server keeps the order.
+                self._full.add(writer)
+        except FileNotFoundError:
+            self._ended.append({"id": order.id, "state": "refused", "reason": "the run takes no commands any more"})
         except (DataError, OSError) as error:
             LOG.warning("command %s was not delivered: %s", order.id, error)
             self._ended.append({"id": order.id, "state": "refused", "reason": f"not delivered: {error}"[:500]})

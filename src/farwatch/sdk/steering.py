@@ -23,7 +23,15 @@ from farwatch.sdk.inbox import Inbox
 from farwatch.sdk.kept import Kept
 from farwatch.sdk.signals import Signals
 from farwatch.sdk.stopped import Stopped, leaving, stop_reason
-from farwatch.wire.commands import RESULT_MAX_BYTES, CommandState, Op, Order, WrongValue, newest_wishes
+from farwatch.wire.commands import (
+    RESULT_MAX_BYTES,
+    RESUME,
+    CommandState,
+    Op,
+    Order,
+    WrongValue,
+    newest_wishes,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,11 +70,13 @@ class Steering:
     """
 
     def __init__(
-        self, run: Steered, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float, off: str | None = None
-    ) -> None:
+        self, run: Steered, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float, off: str | None = None,
+        mono_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:  # fmt: skip
         self._run = run
         self._inbox = inbox
         self._pause_max_s = pause_max_s
+        self._mono_ns = mono_ns
         self._thread = threading.get_ident()
         self.bell: Any = NO_BELL if inbox is None else inbox.bell
         self.off = off
@@ -266,7 +276,7 @@ class Steering:
             try:
                 if newer is not None:
                     self._end(order, CommandState.SUPERSEDED, f"{newer.actor} asked for something else")
-                elif order.expires_us < time.monotonic_ns() // 1000:  # what is done before it may take an hour
+                elif order.expires_us < self._mono_ns() // 1000:  # what is done before it may take an hour
                     self._end(order, CommandState.EXPIRED, "it came to a safe point too late")
                 elif self.off is not None:
                     self._end(order, CommandState.REFUSED, self.off)
@@ -305,20 +315,20 @@ class Steering:
     def _set(self, order: Order) -> None:
         name = order.args.get("name")
         knob = self.knobs.get(name) if isinstance(name, str) else None
-        if knob is None and order.channel == "resume":
+        if knob is None and order.channel == RESUME:
             self._unknown.append(order)  # its program may declare the knob later
             return
         if knob is None:
             known = ", ".join(self.knobs) or "none"
             self._end(order, CommandState.REFUSED, f"no knob is called `{name!s:.100}`; there are: {known}")
             return
-        if order.channel == "resume" and name in self._set_here:
+        if order.channel == RESUME and name in self._set_here:
             self._end(order, CommandState.SUPERSEDED, "it has been set again since")
             return
         try:
             if knob.has_setter:
                 self._start(order)
-            take = knob.restore if order.channel == "resume" else knob.change
+            take = knob.restore if order.channel == RESUME else knob.change
             old, new, said = take(order.args.get("value"))
         except (WrongValue, UsageError) as error:
             self._end(order, CommandState.REFUSED, str(error))
@@ -328,7 +338,7 @@ class Steering:
             self._end(order, CommandState.INTERRUPTED, "its setter left the program")
             raise
         else:
-            if order.channel not in ("resume", "program"):
+            if order.channel not in (RESUME, "program"):
                 self._set_here.add(str(name))
             self._run.declare({"knobs": {name: {**knob.declared, "value": new, "by": order.actor}}})
             self._end(order, CommandState.APPLIED, said, old=old, new=new)

@@ -95,8 +95,8 @@ async def _tick(services: Services) -> None:
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(TICK_S)
-        try:
-            await loop.run_in_executor(services.readers, services.liveness.tick)
-            await loop.run_in_executor(services.readers, services.steer.tick)
-        except Exception:
-            log.exception("looking for signs of life failed")
+        for tick in (services.liveness.tick, services.steer.tick):
+            try:
+                await loop.run_in_executor(services.readers, tick)
+            except Exception:
+                log.exception("looking for signs of life failed")

@@ -1,6 +1,7 @@
 """Waking those who wait for something by name. Only that it happened is told; what it is, they read themselves."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Iterable
 
@@ -29,7 +30,8 @@ class Bell:
         if loop is None or not events:
             return
         for event in events:
-            loop.call_soon_threadsafe(event.set)
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it everybody who waited
+                loop.call_soon_threadsafe(event.set)
 
     def listen(self, keys: Iterable[str]) -> "Listening":
         """Hear what rings from now on; a context manager."""

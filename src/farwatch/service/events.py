@@ -5,10 +5,12 @@ from typing import Any
 
 from farwatch.service.sidecar import text
 from farwatch.store.meta import CommandRow, RunRow, WriterRow, Writes
-from farwatch.wire.commands import ENDED, CommandState, Op
+from farwatch.wire.commands import ENDED, KNOB_TYPES, CommandState, Op
 from farwatch.wire.states import State
 
 TOLD = ("result", "old", "new")
+NAME_MAX = 100  # characters of what a program declares
+DECLARED_MAX = 1_000  # knobs, and commands, of one run
 KEPT = ("knobs", "commands", "hooks", "off", "paused")
 
 
@@ -26,11 +28,24 @@ def apply_command(
     if row is None or row.run_no != run.no:
         return None
     if event == "started":
-        return row if row.started_ms is not None else writes.put_command(replace(row, started_ms=time_ms, step=step))
+        if row.started_ms is not None and row.told.get("writer") == writer.id:
+            return row
+        if row.told.get("sure"):
+            return row  # it has ended, so this is another process, which has begun with a wish and is answered for by the first
+        # Whatever was assumed of it, it has begun.
+        told = {**row.told, "writer": writer.id}
+        return writes.put_command(
+            replace(
+                row, state=CommandState.PENDING, reason="", ended_ms=None, started_ms=time_ms, step=step, told=told,
+                delivered_ms=row.delivered_ms or time_ms,
+            )
+        )  # fmt: skip
     state = body.get("state")
     if state not in {str(one) for one in ENDED}:
         return None
-    told = {name: body[name] for name in TOLD if body.get(name) is not None}
+    if row.told.get("sure") and row.state == CommandState.APPLIED and row.told.get("writer") != writer.id:
+        return row  # a wish that went on to another process, because nothing was heard of this one: it was done
+    told = {name: body[name] for name in TOLD if body.get(name) is not None} | {"writer": writer.id, "sure": True}
     return writes.put_command(
         replace(
             row, state=CommandState(state), reason=text(body.get("reason"), 1_000) or "", ended_ms=time_ms, step=step, told=told,
@@ -75,10 +90,38 @@ def steerable(steer: dict[str, Any]) -> dict[str, Any]:
 def merge_declared(steer: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
     """What people may do with a run, after its program has declared more."""
     merged = {name: value for name, value in steer.items() if name in KEPT}
-    for name in ("knobs", "commands"):
+    for name, read in (("knobs", _knob), ("commands", _command)):
         if isinstance(told.get(name), dict):
-            merged[name] = {**merged.get(name, {}), **told[name]}
+            fresh = {text(word, NAME_MAX) or "": read(about) for word, about in told[name].items() if isinstance(about, dict)}
+            merged[name] = dict(list({**merged.get(name, {}), **fresh}.items())[:DECLARED_MAX])
     for name in ("hooks", "off"):
         if name in told:
             merged[name] = told[name]
     return merged
+
+
+def _knob(told: dict[str, Any]) -> dict[str, Any]:
+    """A knob as a program declares it, so that values can be read by it whatever it says."""
+    choices = told.get("choices")
+    limits = {side: told.get(side) if _is_number(told.get(side)) else None for side in ("min", "max")}
+    kind = told.get("type") if told.get("type") in KNOB_TYPES else "str"
+    return {**told, "type": kind, **limits, "choices": choices if isinstance(choices, list) and choices else None}
+
+
+def _command(told: dict[str, Any]) -> dict[str, Any]:
+    """A command as a program declares it."""
+    args = told.get("args")
+    listed = [one for one in (args if isinstance(args, list) else ()) if isinstance(one, dict) and isinstance(one.get("name"), str)]
+    return {"doc": text(told.get("doc"), 1_000) or "", "args": [_argument(one) for one in listed[:100]]}
+
+
+def _argument(told: dict[str, Any]) -> dict[str, Any]:
+    read = _knob(told)
+    return {
+        "name": text(told["name"], NAME_MAX) or "", "type": read["type"], "required": told.get("required") is True,
+        "default": told.get("default"), "choices": read["choices"],
+    }  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -13,9 +13,10 @@ from typing import Any
 from farwatch.clock import Clock
 from farwatch.errors import CommandError, EndedError, ExistsError, NotFoundError, UsageError
 from farwatch.service.access import Actor
+from farwatch.service.asking import channel_of, client_id, sized
 from farwatch.service.runs import Runs
 from farwatch.service.sidecar import text
-from farwatch.service.steer import ACTOR_MAX, CHANNEL_MAX, TEXT_MAX, Steer, client_id, sized
+from farwatch.service.steer import ACTOR_MAX, TEXT_MAX, Steer
 from farwatch.store.meta import CommandRow, Meta
 from farwatch.wire.commands import EXPIRES_S, KNOB_TYPES, CommandState, Op, WrongValue, read_value
 
@@ -175,7 +176,7 @@ class Launching:
         now_ms = self._clock.wall_us() // 1000
         row = CommandRow(
             no=0, id=command_id, run_no=0, attempt=0, seq=0, op=Op.START, args=args, actor=actor.name[:ACTOR_MAX],
-            channel=text(body.get("channel"), CHANNEL_MAX) or channel, text=text(body.get("text"), TEXT_MAX) or "", agent=agent,
+            channel=channel_of(body, channel), text=text(body.get("text"), TEXT_MAX) or "", agent=agent,
             state=CommandState.PENDING, reason="", accepted_ms=now_ms, expires_ms=now_ms + int(EXPIRES_S[Op.START] * 1000),
         )  # fmt: skip
         described = self._steer.accept_start(row)

@@ -98,18 +98,24 @@ class Order:
         )  # fmt: skip
 
 
-def wish_of(op: Op | str, args: dict[str, Any]) -> str | None:
-    """What a command is a wish for: of several for the same, the last counts. None for an event."""
+RESUME = "resume"  # channel of a value that is brought back to a resumed run: whatever people ask since then counts more
+
+
+def wish_of(op: Op | str, args: dict[str, Any], channel: str) -> str | None:
+    """What a command is a wish for: of several for the same, the last counts. None for an event, and for what is brought back."""
+    if channel == RESUME:
+        return None
     if op == Op.SET:
         return f"set {args.get('name')}"
     return "pause" if op in (Op.PAUSE, Op.UNPAUSE) else None
 
 
 def newest_wishes(orders: Iterable[Order]) -> list[tuple[Order, Order | None]]:
-    """Each order with the later one that makes it pointless, if there is one."""
-    listed = list(orders)
-    last = {wish: order for order in listed if (wish := wish_of(order.op, order.args)) is not None}
-    newer = [last.get(wish_of(order.op, order.args) or "") for order in listed]
+    """Each order with the later one that makes it pointless, if there is one; what is brought back comes first."""
+    listed = sorted(orders, key=lambda order: order.channel != RESUME)
+    wishes = [wish_of(order.op, order.args, order.channel) for order in listed]
+    last = {wish: order for order, wish in zip(listed, wishes, strict=True) if wish is not None}
+    newer = [last.get(wish or "") for wish in wishes]
     return [(order, None if other is order else other) for order, other in zip(listed, newer, strict=True)]
 
 

@@ -52,8 +52,8 @@ async def orders(ask: Ask) -> Response:
     if len(agent) > 200:
         raise UsageError("an agent's id has at most 200 characters")
     wait_s = body.get("wait_s", WAIT_MAX_S)
-    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float):
-        raise UsageError("`wait_s` is a number of seconds")
+    if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not 0 <= wait_s < float("inf"):
+        raise UsageError("`wait_s` is a number of seconds, not below 0")
     await ask.run(steer.hear, agent, body, pool=ask.services.writers)
 
     async def look() -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from farwatch.store.meta import tables
 from farwatch.store.meta.rows import AlertRow, AttemptRow, CommandRow, DetailRow, RunRow, WriterRow
-from farwatch.wire.commands import CommandState, Op
+from farwatch.wire.commands import RESUME, CommandState, Op
 
 CHUNK = 500
 
@@ -351,17 +351,33 @@ class Reads:
         table = tables.command
         return int(self._connection.execute(select(func.max(table.c.seq)).where(table.c.run_no == run_no)).scalar() or 0)
 
-    def pending_commands(self) -> list[CommandRow]:
-        """Commands that have not ended, oldest first."""
+    def pending_commands(self, run_no: int | None = None) -> list[CommandRow]:
+        """Commands that have not ended, of one run or of all, oldest first."""
         table = tables.command
         query = select(table).where(table.c.state == CommandState.PENDING).order_by(table.c.no)
+        if run_no is not None:
+            query = query.where(table.c.run_no == run_no)
+        return [CommandRow.read(row) for row in self._connection.execute(query)]
+
+    def commands_since(self, run_no: int, seq: int) -> list[CommandRow]:
+        """Commands to a run behind `seq` that were done, or may be."""
+        table = tables.command
+        query = select(table).where(table.c.run_no == run_no, table.c.seq > seq)
+        query = query.where(table.c.state.in_([CommandState.PENDING, CommandState.APPLIED]))
+        return [CommandRow.read(row) for row in self._connection.execute(query.order_by(table.c.seq))]
+
+    def applied_commands(self, run_no: int) -> list[CommandRow]:
+        """What was done in a run, in the order in which it was done."""
+        table = tables.command
+        query = select(table).where(table.c.run_no == run_no, table.c.state == CommandState.APPLIED)
+        query = query.order_by(table.c.ended_ms, table.c.no)
         return [CommandRow.read(row) for row in self._connection.execute(query)]
 
     def wishes(self, run_no: int) -> list[CommandRow]:
         """Values of knobs that people have set in a run, oldest first."""
         table = tables.command
         query = select(table).where(
-            table.c.run_no == run_no, table.c.op == Op.SET, table.c.state == CommandState.APPLIED
+            table.c.run_no == run_no, table.c.op == Op.SET, table.c.state == CommandState.APPLIED, table.c.channel != RESUME
         )
         return [CommandRow.read(row) for row in self._connection.execute(query.order_by(table.c.seq))]
 
