@@ -5,6 +5,8 @@ import { barWidth } from '../model/bars';
 import { based, padded, xExtent, yExtent } from '../model/lines';
 import { logTicks, niceTicks, xLabels, xTicks } from '../model/ticks';
 import type { Inks } from '../state/prefs.svelte';
+import type { Spot } from '../model/marks';
+import { drawMarks } from './marks';
 import { drawLines, type DrawnLine, type Frame, type Writer } from './draw';
 import { bindGestures } from './gestures';
 
@@ -22,6 +24,8 @@ export interface PlotEvents {
   hover(x: number | null): void;
   zoom(range: [number, number] | null): void;
   pan(range: [number, number]): void;
+  /** What stands over the plot for its present range, as it is drawn: `place` gives pixels within it, null beyond its edges. */
+  marks?(place: (x: number) => number | null): readonly Spot[];
 }
 
 const EMPTY: [number, number] = [0, 1];
@@ -35,11 +39,14 @@ export class Plot {
   #inks: Inks;
   #range: [number, number] = EMPTY;
   #quiet = false;
+  #spots: readonly Spot[] = [];
+  #events: PlotEvents;
   #release: () => void;
 
   constructor(host: HTMLElement, width: number, height: number, view: PlotView, inks: Inks, events: PlotEvents) {
     this.#view = view;
     this.#inks = inks;
+    this.#events = events;
     const axis = { stroke: () => this.#inks.ink2, font: `11px ${inks.sans}`, ticks: { show: false } } satisfies uPlot.Axis;
     this.#u = new uPlot(
       {
@@ -92,7 +99,7 @@ export class Plot {
           },
         },
         hooks: {
-          draw: [(u) => drawLines(u.ctx, this.#frame(uPlot.pxRatio), this.#lines, this.#view.smooth, this.#inks.bad, this.#writer(u.ctx))],
+          draw: [(u) => this.#draw(u)],
           setCursor: [
             (u) => {
               if (this.#quiet) return;
@@ -153,13 +160,18 @@ export class Plot {
     return this.#range;
   }
 
+  /** Draw again: what stands over the plot has changed. */
+  redraw(): void {
+    this.#u.redraw(false);
+  }
+
   get over(): HTMLElement {
     return this.#u.over;
   }
 
   /** The plot for another surface: its frame in page pixels, what is drawn and where the axes have words. */
-  picture(): { words: number; frame: Frame; lines: readonly DrawnLine[]; view: PlotView; inks: Inks; width: number; height: number; canvas: HTMLCanvasElement } {
-    return { words: this.#most(Math.max(2, Math.floor(this.#frame(1).width / 72))), frame: this.#frame(1), lines: this.#lines, view: this.#view, inks: this.#inks, width: this.#u.width, height: this.#u.height, canvas: this.#u.ctx.canvas };
+  picture(): { words: number; frame: Frame; spots: readonly Spot[]; lines: readonly DrawnLine[]; view: PlotView; inks: Inks; width: number; height: number; canvas: HTMLCanvasElement } {
+    return { spots: this.#spots, words: this.#most(Math.max(2, Math.floor(this.#frame(1).width / 72))), frame: this.#frame(1), lines: this.#lines, view: this.#view, inks: this.#inks, width: this.#u.width, height: this.#u.height, canvas: this.#u.ctx.canvas };
   }
 
   /** All places of the lines; bars, which are wide, with all of their first and last. */
@@ -175,6 +187,14 @@ export class Plot {
   #most(count: number): number {
     const bars = this.#lines.filter((drawn) => drawn.bars).map((drawn) => drawn.line);
     return bars.length ? Math.min(count, Math.max(1, Math.floor((this.#range[1] - this.#range[0]) / barWidth(bars)))) : count;
+  }
+
+  #draw(u: uPlot): void {
+    const frame = this.#frame(uPlot.pxRatio);
+    drawLines(u.ctx, frame, this.#lines, this.#view.smooth, this.#inks.bad, this.#writer(u.ctx));
+    const scale = frame.width / uPlot.pxRatio / (frame.xMax - frame.xMin);
+    this.#spots = this.#events.marks?.((x) => (x >= frame.xMin && x <= frame.xMax ? (x - frame.xMin) * scale : null)) ?? [];
+    drawMarks(u.ctx, frame, this.#spots, this.#inks);
   }
 
   #writer(pen: CanvasRenderingContext2D): Writer {

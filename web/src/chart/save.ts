@@ -3,6 +3,7 @@ import type { LineRef } from '../api/types';
 import { seriesCsv } from '../model/csv';
 import { axisWords } from '../model/units';
 import { logTicks, niceTicks, xLabels, xTicks } from '../model/ticks';
+import { drawMarks } from './marks';
 import { drawLines, xPosition, yPosition } from './draw';
 import type { Plot } from './plot';
 import { SvgPen } from './svg';
@@ -21,7 +22,7 @@ export function saveAs(name: string, content: BlobPart | Blob, type = 'text/plai
 
 /** The chart as an SVG document, with title, axes and legend. */
 export function plotSvg(plot: Plot, title: string): string {
-  const { words: most, frame, lines, view, inks, width, height } = plot.picture();
+  const { words: most, frame, spots, lines, view, inks, width, height } = plot.picture();
   const pen = new SvgPen();
   const moved = { ...frame, top: frame.top + HEAD };
   pen.text(12, 18, title, inks.ink, 13, 'start', 600);
@@ -56,6 +57,7 @@ export function plotSvg(plot: Plot, title: string): string {
   const labels = xLabels(view.x, places, frame.xMax - frame.xMin);
   places.forEach((place, k) => pen.text(x(place), moved.top + moved.height + 16, labels[k]!, inks.ink2, 11, 'middle'));
   drawLines(pen, moved, lines, view.smooth, inks.bad, (x, y, words, size) => pen.text(x, y, words, inks.ink2, size, 'middle'));
+  drawMarks(pen, moved, spots, inks);
   return pen.document(width, height + HEAD, inks.paper, inks.sans);
 }
 

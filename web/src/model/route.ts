@@ -3,10 +3,16 @@
 export const TABS = ['charts', 'samples', 'console', 'system', 'config', 'files', 'history'] as const;
 export type Tab = (typeof TABS)[number];
 
+/** Tabs of the alerts page. */
+export const ALERT_TABS = ['firing', 'resolved', 'rules'] as const;
+export type AlertTab = (typeof ALERT_TABS)[number];
+
 export type Route =
   | { name: 'projects' }
   | { name: 'project'; project: string }
   | { name: 'run'; run: string; tab: Tab }
+  | { name: 'alerts'; tab: AlertTab }
+  | { name: 'launch' }
   | { name: 'unknown' };
 
 export function parseRoute(path: string): Route {
@@ -14,6 +20,9 @@ export function parseRoute(path: string): Route {
   const decoded = decode(id);
   if (kind === '') return { name: 'projects' };
   if (kind === 'p' && decoded && !tab) return { name: 'project', project: decoded };
+  const alerts = ALERT_TABS.find((candidate) => candidate === (id || 'firing'));
+  if (kind === 'alerts' && alerts && !tab) return { name: 'alerts', tab: alerts };
+  if (kind === 'launch' && !id) return { name: 'launch' };
   const known = TABS.find((candidate) => candidate === (tab || 'charts'));
   if (kind === 'r' && decoded && known && !rest.length) return { name: 'run', run: decoded, tab: known };
   return { name: 'unknown' };

@@ -1,4 +1,5 @@
 import { readView, writeView, type ChartView, type Ranks } from '../model/route';
+import type { Mark } from '../model/marks';
 import type { ChartSpec } from '../model/grouping';
 import { Feed } from './feed';
 import { router } from './router.svelte';
@@ -23,6 +24,8 @@ export class ChartPage {
   runs = $state.raw<ShownRun[]>([]);
   specs = $state.raw<ChartSpec[]>([]);
   units = $state.raw<ReadonlyMap<string, string>>(new Map());
+  /** What happened to the runs: commands and alerts, shown on every chart. */
+  marks = $state.raw<readonly Mark[]>([]);
   /** The chart that keys act on. */
   current = $state<string | null>(null);
   readonly distributed = $derived(this.runs.some((run) => (run.processes ?? 1) > 1));

@@ -1,3 +1,5 @@
+import { router } from './router.svelte';
+
 /** What keys do on the page that is shown; a view says what it can. */
 export interface Keys {
   run?: (by: 1 | -1) => void;
@@ -49,6 +51,7 @@ export function onKey(event: KeyboardEvent): void {
     f: actions.full,
     l: actions.log,
     s: actions.smooth,
+    a: () => router.go('alerts'),
     '.': () => document.querySelector<HTMLElement>('[role=toolbar] button:not(:disabled)')?.focus(),
     '?': help,
   };

@@ -10,6 +10,8 @@ export const PARTS = {
   strip: () => import('../steer/Strip.svelte'),
   kill: () => import('../steer/Kill.svelte'),
   sure: () => import('../steer/Sure.svelte'),
+  alerts: () => import('../views/Alerts.svelte'),
+  launch: () => import('../views/Launch.svelte'),
   help: () => import('../parts/Help.svelte'),
 } as const;
 

@@ -98,6 +98,7 @@ export interface Inks {
   ink2: string;
   hairline: string;
   bad: string;
+  warn: string;
   paper: string;
   sans: string;
 }
@@ -118,6 +119,7 @@ export function inks(): Inks {
     ink2: colour('ink-2'),
     hairline: colour('hairline'),
     bad: colour('bad'),
+    warn: colour('warn'),
     paper: colour('paper'),
     sans: getComputedStyle(document.body).fontFamily,
   };

@@ -1,5 +1,7 @@
 import { getJson } from '../api/client';
 import type { AlertRow, CommandRow, Json, RunRow } from '../api/types';
+import { alertMarks, commandMarks, type Mark } from '../model/marks';
+import { nameOf, whoOf } from '../steer/words';
 import { wishes } from './wishes.svelte';
 
 const SHOWN = 200;
@@ -11,7 +13,10 @@ export class Steering {
   /** Of all commands that the run ever got. */
   total = $state(0);
   readonly firing = $derived(this.alerts.filter((alert) => alert.state === 'firing'));
+  /** The same list as long as nothing in it changes, so that charts stay as they are. */
+  readonly marks: readonly Mark[] = $derived.by(() => this.#kept([...commandMarks(this.commands, nameOf, whoOf), ...alertMarks(this.alerts)]));
   #run: string;
+  #marks: readonly Mark[] = [];
   #seenMs = -1;
   #loading = false;
   #again = false;
@@ -19,6 +24,11 @@ export class Steering {
   constructor(run: string) {
     this.#run = run;
     void this.#loadAlerts();
+  }
+
+  #kept(marks: Mark[]): readonly Mark[] {
+    if (JSON.stringify(marks) !== JSON.stringify(this.#marks)) this.#marks = marks;
+    return this.#marks;
   }
 
   /** Take a row of the run: it says when something last happened to a command. */
