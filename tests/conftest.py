@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and every program that they start would inherit
-# that. With a handler of our own, those begin with the default.
+# A shell that starts the tests in the background has them ignore Ctrl-C, and `nohup` a terminal that closes; every program that
+# they start would inherit that. With a handler of our own, those begin with the default.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 @pytest.fixture(autouse=True)

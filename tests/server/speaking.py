@@ -145,6 +145,7 @@ def ask_everything(speaker: Speaker) -> None:
     _ask_of_numbers(speaker, run)
     _feed(speaker, run)
     _steer(speaker, run)
+    _launch(speaker)
     _alert(speaker)
     _change(speaker, run)
 
@@ -247,6 +248,34 @@ def _steer(speaker: Speaker, run: Feeder) -> None:
     run.send([change(Kind.EVENT, ended)])
     speaker.ask("GET", "/commands/{command}", {"command": wish["id"], "wait_s": 5})
     speaker.ask("GET", "/runs/{ref}/commands", ref)
+
+
+PROFILES = {
+    "host": "box",
+    "user": "ann",
+    "profiles": {
+        "train": {
+            "title": "Train", "description": "digits", "folder": "~/digits", "command": ["python", "train.py", "{lr}", "{mode}"],
+            "environment": ["OMP_NUM_THREADS"], "at_once": 1,
+            "parameters": {
+                "lr": {"type": "float", "min": 0, "max": 1, "default": 0.1, "description": "rate"},
+                "mode": {"type": "str", "choices": ["a", "b"], "pattern": "[ab]"},
+            },
+        }
+    },
+}  # fmt: skip
+
+
+def _launch(speaker: Speaker) -> None:
+    speaker.ask("POST", "/agents/{agent}/commands", {"agent": "two"}, {"wait_s": 0, "profiles": PROFILES})
+    speaker.ask("GET", "/launch/profiles")
+    where = {"machine": "two", "profile": "train"}
+    asked = {"parameters": {"mode": "a", "lr": "0.2"}, "confirm": True, "channel": "page", "text": "go", "id": "start-0001"}
+    speaker.ask("POST", "/launch/{machine}/{profile}", where, asked)
+    runner = Feeder(speaker.server, "spoken", more={"role": "runner", "agent": "two"})
+    speaker.ask("POST", "/runs/{ref}/restart", {"ref": runner.run}, {"confirm": True, "channel": "page"})
+    runner.send([change(Kind.EVENT, {"notify": {"text": "half way"}})])
+    speaker.ask("GET", "/runs/{ref}/messages", {"ref": runner.run})
 
 
 def _alert(speaker: Speaker) -> None:

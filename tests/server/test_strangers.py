@@ -24,7 +24,10 @@ from farwatch.service.access import PUBLIC
 
 ALL = (*ENDPOINTS, openapi_endpoint(ENDPOINTS))
 GUARDED = [one for one in ALL if one.scope != PUBLIC]
-EXAMPLE = {"writer": "ab" * 16, "name": "x.png", "agent": "a1", "sha256": "cd" * 32, "path": "a/b.yaml"}
+EXAMPLE = {
+    "writer": "ab" * 16, "name": "x.png", "agent": "a1", "sha256": "cd" * 32, "path": "a/b.yaml", "id": "1", "project": "guarded",
+    "command": "c-0000001", "machine": "box", "profile": "train",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
