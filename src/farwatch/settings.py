@@ -51,6 +51,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("resume_wait_s", float, 5.0, "how long `init(resume=\"must\" or \"never\")` may ask the server, seconds", "client"),
     Setting("finish_timeout_s", float, 30.0, "longest wait of `finish` where the agent dies with the process, seconds", "client"),
     Setting("pause_max_s", float, 7_200.0, "longest pause that a person may ask for; then the training goes on, seconds", "client"),
+    Setting("ranks_wait_s", float, 5.0, "longest wait for another rank; then the run is steered no more, seconds", "client"),
     Setting("poll_s", float, 0.05, "how often the agent looks at busy journals, seconds", "agent"),
     Setting("idle_exit_s", float, 60.0, "the agent leaves after so long without a live journal, seconds", "agent"),
     Setting("sample_s", float, 5.0, "time between samples of the machine's metrics, seconds", "agent"),

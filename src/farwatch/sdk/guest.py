@@ -46,7 +46,7 @@ class Guest:
 
     def step_end(self) -> bool:
         """A full safe point, in the same place on all ranks. Returns whether to stop."""
-        return bool(self._run._step_end())
+        return self._steering.step_end()
 
     def on(self, event: str, hook: Hook) -> None:
         """Run a function at a stop or a checkpoint, until `end`."""

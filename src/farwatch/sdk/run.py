@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from farwatch.errors import UsageError
 from farwatch.sdk import saving
 from farwatch.sdk.config import Config, named_safe
+from farwatch.sdk.helm import steering_of
 from farwatch.sdk.notebook import Page
 from farwatch.sdk.notices import Notices
 from farwatch.sdk.recorder import Recorder
@@ -56,12 +57,7 @@ class Run(Recorder):
         self._lines: Any = None  # the console, while it is captured
         self._reports: Any = None  # what progress bars have told, once there is one
         self._notices = Notices(self)
-        self._steering = Steering(
-            self,
-            writer.inbox,
-            kept=place.kept_file(writer.sidecar) if writer.inbox is not None else None,
-            pause_max_s=place.pause_max_s,
-        )
+        self._steering: Steering = steering_of(self, writer, place)
         self._bell = self._steering.bell
         self.config = Config(config, self._config_changed, self._config_deleted)
         self.summary = Summary(self)
@@ -315,8 +311,8 @@ class Run(Recorder):
 
         `all_ranks`: every rank calls this equally often. Raises `Stopped` if the run is to end.
         """
-        if self._bell[0] != self._heard:
-            self._steering.safe_point(full=True, advanced=True)
+        if self._bell[0] != self._heard or all_ranks:
+            self._steering.safe_point(full=True, advanced=True, all_ranks=all_ranks)
         else:
             self._steering.came_by()
 
@@ -330,9 +326,10 @@ class Run(Recorder):
         open_step = self._open_step if commit else self._open_step_before
         self._steering.safe_point(full=False, advanced=step >= before and step != open_step)
 
-    def write_event(self, body: dict[str, Any]) -> bool:
-        """Write what happened to a command, at the step of the newest call. Returns whether the journal has it."""
-        step = self._counter - 1 if self._counter > 0 else self._counter
+    def write_event(self, body: dict[str, Any], step: float | int | None = None) -> bool:
+        """Write what happened to a command, by default at the step of the newest call. Returns whether the journal has it."""
+        if step is None:
+            step = self._counter - 1 if self._counter > 0 else self._counter
         payload = encode_json(Kind.EVENT, body, step=step, time=self._now_us(), flags=self._relative)
         kept: list[bool] = []
         self._journal.hold(lambda: kept.append(self._journal.commit(payload, True)))

@@ -202,6 +202,8 @@ class RunPlace:
         self.state_dir = state_dir
         self.keep_traceback = keep_traceback
         self.pause_max_s = float(settings.pause_max_s)
+        self.ranks_wait_s = float(settings.ranks_wait_s)
+        self.alone = False
         self.address: str | None = None
         self._settings = settings
         self._redact = redact
@@ -334,6 +336,7 @@ def init(
     }
     state_dir = settings_module.state_dir(settings)
     where = RunPlace(settings, state_dir, mode=settings.mode, redact=redact, keep_traceback=traceback)
+    where.alone = ranks is False
     run = _open(sidecar, mapping, where, settings)
     SESSION.add(run)
     _begin(run, sidecar, mapping, where)

@@ -9,6 +9,7 @@ never finished. Nothing here raises into the training but `Stopped`. [H 18]
 """
 
 import json
+import sys
 import threading
 import time
 import uuid
@@ -49,7 +50,7 @@ class Steered(Protocol):
     _heard: int
     _alive: Any  # its first byte is 0 in a fork
 
-    def write_event(self, body: dict[str, Any]) -> bool: ...
+    def write_event(self, body: dict[str, Any], step: Any = None) -> bool: ...
 
     def declare(self, body: dict[str, Any]) -> None: ...
 
@@ -66,11 +67,14 @@ class Steering:
     *Threads*: made by the thread that it then serves; `safe_point` on any other thread does nothing. *Errors*: `safe_point` raises
     `Stopped` only; declarations raise `UsageError`.
 
-    `kept`: file with what people changed in this run on this machine, read again when the run resumes.
+    `kept`: file with what people changed in this run on this machine, read again when the run resumes. `alone`: whatever other
+    processes its program has, they are no ranks of this run.
     """
 
+    many = False  # whether every safe point is counted
+
     def __init__(
-        self, run: Steered, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float, off: str | None = None,
+        self, run: Steered, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float, alone: bool = True,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         self._run = run
@@ -79,7 +83,9 @@ class Steering:
         self._mono_ns = mono_ns
         self._thread = threading.get_ident()
         self.bell: Any = NO_BELL if inbox is None else inbox.bell
-        self.off = off
+        self.off: str | None = None
+        self._alone_here = alone
+        self._at: Any = None  # the step of what is written down, if not the newest
         self.knobs: dict[str, Any] = {}
         self.commands: dict[str, Any] = {}
         self.hooks: dict[str, list[Callable[[], Any]]] = {name: [] for name in HOOKS}
@@ -215,11 +221,11 @@ class Steering:
 
     def _serves(self) -> bool:
         """Whether commands may be applied here: on the thread of the run, not inside another, not in a fork with its parent's inbox."""
-        return threading.get_ident() == self._thread and not self._active and bool(self._run._alive[0])
+        return threading.get_ident() == self._thread and not (self._active or self._closed) and bool(self._run._alive[0])
 
     # --- safe points
 
-    def safe_point(self, *, full: bool, advanced: bool) -> None:
+    def safe_point(self, *, full: bool, advanced: bool, all_ranks: bool = False) -> None:
         """Apply what waits. Raises `Stopped` when the run is to end and the program does not ask by itself.
 
         `full`: called by `poll`; a `log` is full only in programs that have nothing better. `advanced`: the step has, since the last call.
@@ -278,8 +284,8 @@ class Steering:
                     self._end(order, CommandState.SUPERSEDED, f"{newer.actor} asked for something else")
                 elif order.expires_us < self._mono_ns() // 1000:  # what is done before it may take an hour
                     self._end(order, CommandState.EXPIRED, "it came to a safe point too late")
-                elif self.off is not None:
-                    self._end(order, CommandState.REFUSED, self.off)
+                elif (why := self._why_off(order)) is not None:
+                    self._end(order, CommandState.REFUSED, why)
                 elif order.op is Op.SET:
                     self._set(order)
                 elif not full:
@@ -290,6 +296,15 @@ class Steering:
                 self._waiting += [one for one, _ in self._due]
                 self._due = []
                 raise
+
+    def _why_off(self, order: Order) -> str | None:
+        if self.off is None and not self._alone_here and "torch.distributed" in sys.modules and order.channel != "signal":
+            from farwatch.sdk.board import why_not_alone  # as above
+
+            self.off = why_not_alone()
+            if self.off is not None:
+                self._run.declare({"off": self.off})
+        return self.off
 
     def _act(self, order: Order) -> None:
         """Do what needs a full safe point."""
@@ -433,7 +448,7 @@ class Steering:
         body = {**_about(order), "event": "ended", "state": str(state)}
         told = {"reason": reason[:1_000] or None, "result": _short(result), "old": old, "new": new}
         body |= {name: value for name, value in told.items() if value is not None}
-        self._run.write_event(body)
+        self._run.write_event(body, self._at)
         if state is CommandState.APPLIED:
             self._kept.add(body)
 

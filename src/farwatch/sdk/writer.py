@@ -34,6 +34,8 @@ class Place(Protocol):
     address: str | None
     keep_traceback: bool
     pause_max_s: float
+    ranks_wait_s: float
+    alone: bool  # its program has other processes, and they are no ranks of this run
 
     def kept_file(self, sidecar: dict[str, Any]) -> Path | None: ...
 
