@@ -39,7 +39,8 @@ def begin_steps(run: Any) -> Callable[[], bool]:
     if run is None:
         return _goes_on
     run._steering.iterates()
-    step_end: Callable[[], bool] = run._steering.step_end if run._steering.many else run._step_end
+    many = getattr(run._steering, "many", False)
+    step_end: Callable[[], bool] = run._steering.step_end if many else run._step_end
     return step_end
 
 
