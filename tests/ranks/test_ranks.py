@@ -1,5 +1,7 @@
 """Commands on many ranks: real processes that train together over gloo, and what people ask of their rank 0."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 from farwatch.wire.records import Kind
 from tests.faults.machine import until
 
-from .launch import Launch
+from .launch import BEGIN, Launch
 
 # Every rank says at which step it has which value, and what it did.
 STEERED = """
@@ -311,3 +313,77 @@ def tell(**what): told.write(json.dumps(what) + "\\n")
     assert told["reason"].startswith("the 2 ranks cannot agree without torch.distributed")
     assert launch.codes() == [0, 0]
     assert changed_at(launch, 0.5) == [[], []]
+
+
+def test_without_a_network_a_loop_with_barriers_takes_no_longer(start: Callable[..., Launch]) -> None:
+    """W17: 100 steps with a server that nobody can reach, beside 100 that track nothing."""
+    source = """
+took = {}
+for mode in ("disabled", "online"):
+    began = time.monotonic()
+    run = farwatch.init("p", mode=mode, server="http://127.0.0.1:9", console=False, system=False)
+    for step in range(100):
+        dist.barrier()
+        time.sleep(0.002)
+        run.log({"loss": 1.0}, step=step)
+    run.finish()
+    took[mode] = time.monotonic() - began
+tell(more=took["online"] - took["disabled"])
+"""
+    launch = start(source, 2)
+
+    assert launch.codes(30) == [0, 0], launch.log()
+    assert max(more for rank in launch.values("more") for more in rank) < 2
+
+
+def test_signal_to_any_rank_stops_all_at_one_step(start: Callable[..., Launch]) -> None:
+    launch = start(LOG_ONLY, 2)
+    launch.running()
+
+    os.kill(launch.pid(1), signal.SIGTERM)
+
+    assert launch.codes() == [0, 0], launch.log()
+    stopped = launch.values("stopped")
+    assert stopped[0] == stopped[1] and len(stopped[0]) == 1
+    (goodbye,) = [record.body() for record in launch.records(Kind.GOODBYE)]
+    assert (goodbye["state"], goodbye["reason"]) == ("stopped", "stopped by SIGTERM")
+
+
+def test_run_of_one_among_many_that_are_not_in_it_is_not_steered(start: Callable[..., Launch]) -> None:
+    """As `torch.multiprocessing.spawn` starts ranks: nothing in the environment tells that there are others."""
+    begin = BEGIN.replace('init_process_group("gloo")', 'init_process_group("gloo", rank=R, world_size=2)')
+    hidden = 'import os\nR = int(os.environ["RANK"])\nfor name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"): del os.environ[name]\n'
+    source = """
+if rank == 0:
+    run = farwatch.init("p", console=False, system=False)
+    lr = run.knob("lr", 1.0)
+step = 0
+while not over():
+    train()
+    if rank == 0: run.log({"loss": 1.0}, step=step)
+    tell(step=step)
+    step += 1
+"""
+    launch = start(source, 2, begin=hidden + begin)
+    launch.running()
+    told = launch.end_of(launch.ask("stop"))
+    launch.over()
+
+    assert (told["state"], launch.off()) == ("refused", [told["reason"]])
+    assert told["reason"].startswith("this is one of 2 ranks, and the others are not in this run: call farwatch.init()")
+    assert launch.codes() == [0, 0]
+
+
+def test_knob_that_a_person_has_set_comes_to_all_ranks_when_the_run_resumes(start: Callable[..., Launch], tmp_path: Path) -> None:
+    kept = tmp_path / "state" / "runs" / "again" / "interventions.jsonl"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(
+        '{"command": "c0", "op": "set", "args": {"name": "lr", "value": 0.5}, "actor": "Ann", "channel": "page", "new": 0.5}\n'
+    )
+    launch = start(LOG_ONLY, 2, FARWATCH_RUN_ID="again")
+    until(lambda: all(changed_at(launch, 0.5)), 20, launch.log())
+    launch.over()
+
+    assert launch.codes() == [0, 0]
+    first = changed_at(launch, 0.5)
+    assert first[0] == first[1]

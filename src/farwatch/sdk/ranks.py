@@ -12,15 +12,15 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from farwatch.sdk.accord import KINDS, Agreed, Member, Pace, Root
-from farwatch.sdk.bell import Bell, Quiet
 from farwatch.sdk.board import BoardGone, find_board
 from farwatch.sdk.inbox import Inbox
+from farwatch.sdk.rank import Bell, Ending, Quiet
 from farwatch.sdk.steering import PATIENCE_STEPS, PAUSE_CARE_S, PAUSE_LOOK_S, Steered, Steering
 from farwatch.sdk.stopped import Stopped, leaving, stop_reason
 from farwatch.wire.commands import CommandState, Op, Order, newest_wishes
@@ -31,16 +31,6 @@ MEET_POINTS = 10_000  # safe points until which the ranks may meet
 NO_POINT = 1 << 62
 KNOWN_LOOK_S = 0.01
 BEAT_S = 1.0
-
-
-@dataclass
-class Ending:
-    """Commands that are done here; how it went on the other ranks is awaited. `step`: of the safe point."""
-
-    number: int
-    until: float
-    step: Any
-    told: list[tuple[Order, CommandState, str, dict[str, Any]]] = field(default_factory=list)
 
 
 class RankedSteering(Steering):

@@ -9,7 +9,6 @@ never finished. Nothing here raises into the training but `Stopped`. [H 18]
 """
 
 import json
-import sys
 import threading
 import time
 import uuid
@@ -67,14 +66,13 @@ class Steering:
     *Threads*: made by the thread that it then serves; `safe_point` on any other thread does nothing. *Errors*: `safe_point` raises
     `Stopped` only; declarations raise `UsageError`.
 
-    `kept`: file with what people changed in this run on this machine, read again when the run resumes. `alone`: whatever other
-    processes its program has, they are no ranks of this run.
+    `kept`: file with what people changed in this run on this machine, read again when the run resumes.
     """
 
     many = False  # whether every safe point is counted
 
     def __init__(
-        self, run: Steered, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float, alone: bool = True,
+        self, run: Steered, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         self._run = run
@@ -84,7 +82,6 @@ class Steering:
         self._thread = threading.get_ident()
         self.bell: Any = NO_BELL if inbox is None else inbox.bell
         self.off: str | None = None
-        self._alone_here = alone
         self._at: Any = None  # the step of what is written down, if not the newest
         self.knobs: dict[str, Any] = {}
         self.commands: dict[str, Any] = {}
@@ -298,12 +295,6 @@ class Steering:
                 raise
 
     def _why_off(self, order: Order) -> str | None:
-        if self.off is None and not self._alone_here and "torch.distributed" in sys.modules and order.channel != "signal":
-            from farwatch.sdk.board import why_not_alone  # as above
-
-            self.off = why_not_alone()
-            if self.off is not None:
-                self._run.declare({"off": self.off})
         return self.off
 
     def _act(self, order: Order) -> None:

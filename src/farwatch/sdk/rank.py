@@ -1,7 +1,10 @@
-"""What a rank puts between a run and its steering: a bell that counts steps, and a run that writes nothing."""
+"""What one rank needs beside its steering: a bell that counts steps, a run that writes nothing, ends that are awaited."""
 
 import threading
+from dataclasses import dataclass, field
 from typing import Any
+
+from farwatch.wire.commands import CommandState, Order
 
 
 class Bell:
@@ -55,3 +58,13 @@ class Quiet:
 
     def say(self, text: str) -> None:
         """Rank 0 does."""
+
+
+@dataclass
+class Ending:
+    """Commands that are done here; how it went on the other ranks is awaited. `step`: of the safe point."""
+
+    number: int
+    until: float
+    step: Any
+    told: list[tuple[Order, CommandState, str, dict[str, Any]]] = field(default_factory=list)
