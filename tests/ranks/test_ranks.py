@@ -352,7 +352,11 @@ def test_signal_to_any_rank_stops_all_at_one_step(start: Callable[..., Launch]) 
 def test_run_of_one_among_many_that_are_not_in_it_is_not_steered(start: Callable[..., Launch]) -> None:
     """As `torch.multiprocessing.spawn` starts ranks: nothing in the environment tells that there are others."""
     begin = BEGIN.replace('init_process_group("gloo")', 'init_process_group("gloo", rank=R, world_size=2)')
-    hidden = 'import os\nR = int(os.environ["RANK"])\nfor name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"): del os.environ[name]\n'
+    hidden = """
+import os
+R = int(os.environ["RANK"])
+for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"): del os.environ[name]
+"""
     source = """
 if rank == 0:
     run = farwatch.init("p", console=False, system=False)
