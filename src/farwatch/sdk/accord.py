@@ -20,9 +20,10 @@ from farwatch.sdk.board import SETUP, Board
 
 KINDS = ("all", "poll", "step", "log")  # of safe points, the best first: which of those that every rank comes by is counted
 LOOK_S = 0.05  # time between looks at the board, at least
+LOOK_MAX_S = 1.0  # on a machine that has no time for anything
 LOOK_PER_RANK_S = 0.00025  # one store serves all ranks
-COST_SHARE = 0.005  # of the training's time that looks may take
-SKIP_MAX = 128  # safe points between two glances at the clock
+COST_SHARE = 0.003  # of the training's time that looks may take; the rest of the half percent is for what surrounds them
+SKIP_MAX = 512  # safe points between two glances at the clock
 LEAD_MIN = 3  # safe points between a proposal and its place: one to promise, one to compare, one to be there
 LEAD_MAX = 8.0
 LATE_MAX = 3
@@ -58,7 +59,7 @@ class Agreed:
 
 @dataclass
 class Pace:
-    """When to look at the board: so seldom that it costs half a percent of the time, and at least 50 ms apart."""
+    """When to look at the board: so seldom that it costs less than half a percent of the time, and at least 50 ms apart."""
 
     clock: Callable[[], float]
     least_s: float
@@ -70,7 +71,7 @@ class Pace:
 
     @property
     def interval_s(self) -> float:
-        return max(self.least_s, self.cost_s / COST_SHARE)
+        return min(max(self.least_s, self.cost_s / COST_SHARE), LOOK_MAX_S)
 
     def looked(self, began: float) -> None:
         """Note what a look has cost. The first one opens a connection and does not count."""

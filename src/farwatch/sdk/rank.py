@@ -1,7 +1,7 @@
 """What one rank needs beside its steering: a bell that counts steps, a run that writes nothing, ends that are awaited."""
 
-import threading
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 from farwatch.wire.commands import CommandState, Order
@@ -17,20 +17,20 @@ class Bell:
 
     def __init__(self, run: Any) -> None:
         self._run = run
-        self._thread = threading.get_ident()
+        self._thread = get_ident()
         self._seen = run._counter
         self.count = 0
         self.due = 0
 
     def __getitem__(self, index: int) -> bool:
         now = self._run._counter
-        if now == self._seen or threading.get_ident() != self._thread:
-            return False
         if now > self._seen:
+            if get_ident() == self._thread:
+                self._seen = now
+                self.count = count = self.count + 1
+                return count >= self.due
+        elif now < self._seen and get_ident() == self._thread:
             self._seen = now
-            self.count += 1
-            return self.count >= self.due
-        self._seen = now
         return False
 
 
