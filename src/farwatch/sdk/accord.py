@@ -148,8 +148,9 @@ class Member:
             if proposal.kind != kind:
                 continue
             if not proposal.promised:
-                if proposal.since < count < proposal.at:
-                    self._promise(proposal, count, step, asks, objections)
+                apart = self._apart(proposal, count)
+                if proposal.since < count < proposal.at or apart:
+                    self._promise(proposal, count, step, asks, objections, apart)
                 elif count >= proposal.at:
                     self._pending.remove(proposal)  # too late for this rank, so for all
             elif count >= proposal.at:
@@ -169,13 +170,16 @@ class Member:
         """How long rank 0, which is not busy, has written nothing."""
         return 0.0 if self.busy else self._clock() - self._changed
 
-    def _promise(self, proposal: Proposal, count: int, step: Any, asks: bool, objections: Any) -> None:
+    def _apart(self, proposal: Proposal, count: int) -> int:
+        """How far rank 0 is ahead of this rank; 0 for as far as they may be."""
+        apart = int(self._board.get(f"now/{proposal.number}")) - count
+        return apart if abs(apart) > APART_MAX + APART_S / self.pace.step_s else 0
+
+    def _promise(
+        self, proposal: Proposal, count: int, step: Any, asks: bool, objections: Callable[[Any], dict[str, str]], apart: int = 0
+    ) -> None:
         proposal.promised = True
-        told = {"count": count, "step": step, "asks": asks, "no": objections(proposal.orders)}
-        if count:
-            apart = int(self._board.get(f"now/{proposal.number}")) - count
-            if abs(apart) > APART_MAX + APART_S / self.pace.step_s:
-                told["apart"] = apart
+        told = {"count": count, "step": step, "asks": asks, "no": objections(proposal.orders), "apart": apart}
         self._board.set(f"promise/{proposal.number}/{self._rank}", json.dumps(told))
 
     def _obey(self, proposal: Proposal, word: str) -> Agreed | None:
@@ -352,7 +356,7 @@ class Root:
         if not self._board.there(keys):
             return
         promises = [json.loads(self._board.get(key)) for key in keys]
-        if any(one["count"] > count for one in promises):
+        if any(one["count"] > count and not one["apart"] for one in promises):
             return
         for rank, one in zip(self._others, promises, strict=True):
             mine = self._steps.get(one["count"])
@@ -361,7 +365,7 @@ class Root:
             elif proposal.kind != "all" and None not in (mine, one["step"]) and mine != one["step"]:
                 self._apart(proposal, f"rank {rank} was at step {one['step']} where rank 0 was at step {mine}")
                 return
-            elif "apart" in one:
+            elif one["apart"]:
                 there = one["count"] + one["apart"]
                 self._apart(proposal, f"rank {rank} was at its safe point number {one['count']} when rank 0 was at number {there}")
                 return
