@@ -33,6 +33,7 @@ class Drawing:
     words: list[str] = field(default_factory=list)
     strokes: list[Stroke] = field(default_factory=list)
     fills: list[tuple[str, float, Piece]] = field(default_factory=list)
+    heads: list[Piece] = field(default_factory=list)  # of commands and alerts, above the plot
 
     @property
     def x_words(self) -> list[str]:
@@ -119,6 +120,7 @@ def parse(text: str) -> Drawing:
                 drawing.fills.append(
                     (one.get("fill", ""), float(one.get("fill-opacity", 1)), _corners(one.get("d", "")))
                 )
+    drawing.heads = [_corners(path.get("d", "")) for path in root.findall(f"{SVG}path") if path.get("fill") != "none"]
     drawing.x.sort(key=lambda place: place[1])
     return drawing
 

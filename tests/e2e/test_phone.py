@@ -37,6 +37,9 @@ PLACES = {
     "r/{run}/config": "dd .type",
     "r/{run}/files": "td a",
     "r/{run}/history": "#traceback",
+    "alerts/resolved": "article, .none",
+    "alerts/rules": "input[role=switch]",
+    "launch": "pre, form, li",
 }
 
 WIDER = """() => [...document.querySelectorAll('body *')].filter(element => {

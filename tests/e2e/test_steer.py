@@ -101,7 +101,8 @@ def commands(server: Server, run: Run) -> list[dict[str, Any]]:
     """Commands of the run as the server keeps them, oldest first."""
     told = json.loads((server.folder / "server.json").read_text())
     request = urllib.request.Request(
-        f"{told['address']}/api/v1/runs/{run.id}/commands", headers={"Authorization": f"Bearer {told['secret']}"}
+        f"{told['address']}/api/v1/runs/{run.id}/commands",
+        headers={"Authorization": f"Bearer {told['secret']}"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         listed: list[dict[str, Any]] = json.load(answer)["commands"]
@@ -132,7 +133,8 @@ def test_knob_is_set_and_the_training_goes_on_with_it(
         wait_until(lambda: run.series("lr").values[-1] == 3e-3, "the loop uses the new value")
         (row,) = commands(server, run)
         assert (row["op"], row["channel"], row["old"], row["new"]) == ("set", "page", 1e-3, 3e-3)
-        assert run.series("lr").values[run.series("lr").steps > row["step"]].min() == 3e-3
+        used = run.series("lr")
+        assert used.values[used.steps > row["step"]].min() == 3e-3
 
 
 def test_values_that_a_knob_does_not_take_are_refused_beside_it(
@@ -194,10 +196,10 @@ def test_an_answer_that_is_lost_on_its_way_does_nothing_twice(
                 route.continue_()
 
         page.route("**/commands", lose)
-        page.get_by_role("button", name="sample").click()
+        page.get_by_role("button", name="sample", exact=True).click()
 
         expect(page.get_by_role("status").filter(has_text="sample()")).to_contain_text("once upon a time")
-        expect(page.get_by_role("button", name="sample")).to_be_enabled()
+        expect(page.get_by_role("button", name="sample", exact=True)).to_be_enabled()
         assert lost == 2
         assert [row["op"] for row in commands(server, run)] == ["call"]
 

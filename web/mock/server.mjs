@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { encodeColumns } from './columns.mjs';
+import { commandsMs, history, machines, ruleList, steerable, submit } from './steer.mjs';
 import { advance, blobs, build, series, world } from './runs.mjs';
 
 const PORT = Number(process.argv[2] ?? 3280);
@@ -33,7 +34,7 @@ function row(run) {
   return {
     id: run.id, short: run.short, number: run.number, name: run.name, project: run.project, state: run.state, reason: run.reason, created_ms: run.created, modified_ms: run.contact, started_ms: run.created,
     ended_ms: final ? run.contact : null, duration_ms: (final ? run.contact : Date.now()) - run.created, contact_ms: run.contact, owner: run.owner, host: run.host, attempt: run.earlier ? 2 : 1, group: run.group ?? null, job_type: null, parent: null,
-    tags: run.tags, notes: run.notes ?? null, archived: false, deleted_ms: null, step: run.step, total_steps: run.total, progress: null, points: points(run), bytes: points(run) * 9, world_size: 1,
+    tags: run.tags, notes: run.notes ?? null, archived: false, deleted_ms: null, step: run.step, total_steps: run.total, progress: null, points: points(run), bytes: points(run) * 9, world_size: 1, alerts: 0, commands_ms: commandsMs(run),
     main_metric: run.series.size ? 'val/loss' : null, main_last: num(series(run, 'val/loss').values.at(-1)),
   };
 }
@@ -82,7 +83,7 @@ const find = (ref) => {
 function detail(run) {
   const attempts = run.earlier ? [{ attempt: 1, started_ms: run.created, ended_ms: run.created + 200_000, state: 'preempted', reason: 'SIGTERM from Slurm', first_step: 0, host: 'box-1' }, { attempt: 2, started_ms: run.created + 230_000, ended_ms: null, state: run.state, reason: run.reason, first_step: run.earlier.from, host: run.host }]
     : [{ attempt: 1, started_ms: run.created, ended_ms: row(run).ended_ms, state: run.state, reason: run.reason, first_step: 0, host: run.host }];
-  return { ...row(run), config: run.config, attempts, ranks: [{ rank: 0, host: run.host, writers: ['a'.repeat(32)] }], definitions: [], capture: { git: { commit: 'a1b2c3d4e5f6', branch: 'main', dirty: true, message: 'try a wider layer', remote: 'https://example.org/ann/digits.git' }, packages: { numpy: '2.3.4', torch: '2.13.0', farwatch: '0.1.0', pillow: '12.0.0' } }, meter: { calls: 18312, total_ns: 41_200_000, worst_ns: 310_000, dropped: 0, wall_ns: 420e9 }, gaps: run.gaps, lag: { records: 0, bytes: 0 }, traceback: run.traceback ?? null, argv: ['python', 'train.py', '--lr', String(run.shape.lr), '--token', '•••'], python: '3.11.7', url: null };
+  return { ...row(run), config: run.config, attempts, ranks: [{ rank: 0, host: run.host, writers: ['a'.repeat(32)] }], definitions: [], capture: { git: { commit: 'a1b2c3d4e5f6', branch: 'main', dirty: true, message: 'try a wider layer', remote: 'https://example.org/ann/digits.git' }, packages: { numpy: '2.3.4', torch: '2.13.0', farwatch: '0.1.0', pillow: '12.0.0' } }, meter: { calls: 18312, total_ns: 41_200_000, worst_ns: 310_000, dropped: 0, wall_ns: 420e9 }, gaps: run.gaps, lag: { records: 0, bytes: 0 }, steer: steerable(run), advice: { say: null, why: '' }, traceback: run.traceback ?? null, argv: ['python', 'train.py', '--lr', String(run.shape.lr), '--token', '•••'], python: '3.11.7', url: null };
 }
 
 function thin(x, y, lo, hi, buckets) {
@@ -153,7 +154,7 @@ function live(body) {
   const since = body.cursor ? Number(body.cursor.split(':')[1]) : world.seq;
   const reset = body.cursor !== null && (!body.cursor.startsWith(world.epoch) || !marks.some((entry) => entry.seq <= since));
   const before = marks.findLast((entry) => entry.seq <= since);
-  const answer = { cursor: `${world.epoch}:${world.seq}`, reset, runs: [], removed: [], points: [], console: [], new_metrics: {}, media: {}, now_ms: Date.now() };
+  const answer = { cursor: `${world.epoch}:${world.seq}`, reset, runs: [], removed: [], points: [], console: [], alerts: [], new_metrics: {}, media: {}, now_ms: Date.now() };
   if (!body.cursor || reset || !before) return answer;
   for (const run of world.runs) {
     const was = before.at.get(run.id);
@@ -198,11 +199,16 @@ async function api(path, query, body, method) {
     if (!quick) await new Promise((resolve) => { const wake = () => { world.waiting.delete(wake); clearTimeout(timer); resolve(); }; const timer = setTimeout(wake, (body.wait_s ?? 25) * 1000); world.waiting.add(wake); });
     return live(body);
   }
+  if (path === 'alerts' || what === 'alerts') return { alerts: [], firing: 0 };
+  if (path === 'rules' || what === 'rules') return ruleList();
+  if (path === 'launch/profiles') return machines();
+  if (kind === 'commands') return world.runs.flatMap((run) => history(run).commands).find((one) => one.id === ref);
   if (kind === 'runs' && !ref) return list(query);
   if (kind === 'blobs' && blobs.has(ref)) return { svg: blobs.get(ref) };
   if (kind === 'runs') {
     const run = find(ref);
     if (!what) return detail(run);
+    if (what === 'commands') return method === 'POST' ? submit(run, body) : history(run);
     if (what === 'metrics') {
       const match = query.get('match') ? new RegExp(query.get('match')) : /./;
       const found = names(run).filter((name) => match.test(name));

@@ -27,6 +27,9 @@ def pages(page: Page, base: str) -> dict[str, str]:
         "config": f"r/{live}/config",
         "files": f"r/{live}/files",
         "history": f"r/{by_name.get('tall-fox', live)}/history",
+        "alerts": "alerts",
+        "rules": "alerts/rules",
+        "launch": "launch",
         "full": f"r/{live}?full=train/loss&smooth=0.6",
     }
 

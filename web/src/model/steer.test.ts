@@ -52,7 +52,7 @@ describe('a knob', () => {
   });
 
   it('is written as short as it can be', () => {
-    expect([1e-3, 0.01, 0.7, 41_000, 3.33e-4, 2e6, true, 'adam', null].map(formatValue)).toEqual(['1e−3', '0.01', '0.7', '41,000', '3.33e−4', '2e6', 'true', 'adam', '–']);
+    expect([1e-3, 0.01, 0.7, 41_000, 3.33e-4, 2e6, 1795190683.25, true, 'adam', null].map(formatValue)).toEqual(['1e−3', '0.01', '0.7', '41,000', '3.33e−4', '2,000,000', '1.79519068e9', 'true', 'adam', '–']);
     expect([1e-3, 0.7, 41_000, true].map(typed)).toEqual(['1e-3', '0.7', '41000', 'true']);
   });
 });

@@ -27,7 +27,7 @@ export function formatValue(value: Json | undefined): string {
   if (value === null || value === undefined) return '–';
   if (typeof value === 'number') {
     const size = Math.abs(value);
-    if (size && (size < 0.01 || size >= 1e6)) return value.toExponential().replace('e+', 'e').replace('e-', 'e\u2212').replace(/^-/, '\u2212');
+    if (size && size < 0.01) return value.toExponential().replace('e+', 'e').replace('e-', 'e\u2212').replace(/^-/, '\u2212');
     return formatNumber(value, 9);
   }
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
@@ -51,7 +51,7 @@ export function changeOf(row: Pick<CommandRow, 'op' | 'args' | 'old' | 'new'>): 
 export function callOf(row: Pick<CommandRow, 'op' | 'args'>): string | null {
   if (row.op !== 'call') return null;
   const given = row.args.args && typeof row.args.args === 'object' && !Array.isArray(row.args.args) ? row.args.args : {};
-  return `${String(row.args.name ?? '')}(${Object.entries(given).map(([name, value]) => `${name}=${formatValue(value as Json)}`).join(', ')})`;
+  return `${String(row.args.name ?? '')}(${Object.entries(given).map(([name, value]) => `${name}=${typed(value as Json)}`).join(', ')})`;
 }
 
 /** How a knob is best changed: felt in ratios, along its range, by steps, or picked. */
