@@ -27,6 +27,29 @@ def test_hooks_and_signals_are_there_while_it_trains_and_then_no_more(logged: Lo
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_a_command_and_a_knob_of_a_training_that_is_over_are_refused(logged: Logged) -> None:
+    calls: list[int] = []
+    guest = logged.run._steering.guest()
+    guest.begin()
+    guest.knob("log_every", 50, set=calls.append)
+
+    def evaluate(n: int = 100) -> str:
+        """Evaluate after this batch."""
+        calls.append(n)
+        return "it begins now"
+
+    guest.command(evaluate)
+    first = logged.ask("call", name="evaluate", args={"n": 7})
+    guest.step_end()
+    guest.end()
+    asked = [logged.ask("call", name="evaluate"), logged.ask("set", name="log_every", value=5)]
+    logged.run.poll()
+
+    assert logged.ended(first)["result"] == "it begins now" and calls == [7]
+    assert logged.steer()["commands"]["evaluate"]["doc"] == "Evaluate after this batch."
+    assert [logged.ended(one)["reason"] for one in asked] == ["the training that it belongs to has ended"] * 2
+
+
 def test_a_training_that_an_exception_left_is_taken_back_where_the_next_begins(logged: Logged) -> None:
     calls: list[int] = []
     guest = logged.run._steering.guest()

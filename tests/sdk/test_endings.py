@@ -76,6 +76,37 @@ def test_fork_takes_no_command_of_its_parent(asked: Asked, look: str) -> None:
     assert asked.ended(call)["result"] == 1 and calls == [os.getpid()]
 
 
+def test_fork_that_comes_back_from_a_hook_ends_no_command_of_its_parent(asked: Asked) -> None:
+    inside: list[int] = []
+
+    @asked.run.on("checkpoint")
+    def save() -> str:
+        inside.append(os.fork())
+        return "child" if inside[0] == 0 else "parent"
+
+    wish = asked.ask("checkpoint")
+    asked.run.poll()
+    if inside[0] == 0:
+        os._exit(0)
+    os.waitpid(inside[0], 0)
+
+    assert asked.ended(wish)["result"] == "parent"
+
+
+def test_fork_with_a_journal_of_its_own_answers_nothing_that_its_parent_was_asked(asked: Asked) -> None:
+    asked.ask("set", channel="resume", name="later", value=1.0)  # it waits for a knob of this name
+    asked.steps(2)
+
+    def child() -> None:
+        asked.run.log({"inside": 1.0})
+        asked.run.finish()
+
+    assert in_fork(child) == 0
+    journals = [folder for folder in (asked.folder / "journals").iterdir() if folder != asked.journal]
+    told = [record.body() for folder in journals for record in segment.read_journal(folder) if record.kind == Kind.EVENT]
+    assert (len(journals), told) == (1, [])
+
+
 def test_forked_worker_dies_of_the_signal_that_its_parent_sends(asked: Asked) -> None:
     asked.run.on("stop")(lambda: None)
 
@@ -190,6 +221,19 @@ def test_setter_that_leaves_the_program_is_interrupted(asked: Asked) -> None:
 
     assert asked.ended(wish)["state"] == "interrupted"
     assert [one["event"] for one in asked.events() if one.get("command") == wish] == ["started", "ended"]
+
+
+def test_value_that_json_cannot_hold_is_told(asked: Asked) -> None:
+    """A learning rate that the program itself has made NaN is changed all the same."""
+    rate = [float("nan")]
+    asked.run._steering.declare_knob(
+        "lr", 1.0, min=None, max=None, choices=None, log=False, set_=lambda value: rate.__setitem__(0, value), get=lambda: rate[0]
+    )
+    wish = asked.ask("set", name="lr", value=0.5)
+
+    asked.run.poll()
+
+    assert (asked.ended(wish)["state"], asked.ended(wish)["old"], asked.ended(wish)["new"]) == ("applied", "NaN", 0.5)
 
 
 def test_arguments_that_json_cannot_hold_are_answered(asked: Asked) -> None:

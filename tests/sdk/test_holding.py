@@ -111,6 +111,35 @@ def test_usr1_saves_where_the_program_can_and_may_come_again(asked: Asked) -> No
     assert saved == [1, 1]
 
 
+def test_usr1_saves_at_the_safe_point_of_another_thread_than_the_one_that_listens(asked: Asked) -> None:
+    """A run of a worker thread, whose hooks were registered by the main one."""
+    made: list[Asked] = []
+    failed: list[BaseException] = []
+    ready, sent = threading.Event(), threading.Event()
+
+    def work() -> None:
+        made.append(Asked(asked.folder, reinit="create_new"))
+        ready.set()
+        sent.wait(30)
+        try:
+            made[0].run.poll()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert ready.wait(30)
+    saved: list[int] = []
+    made[0].run.on("checkpoint")(lambda: saved.append(1))
+    made[0].run.on("stop")(lambda: None)
+    signal.raise_signal(signal.SIGUSR1)
+    sent.set()
+    thread.join(30)
+    made[0].run.finish()
+
+    assert (saved, failed) == ([1], [])
+
+
 def test_signals_go_to_every_open_run_and_back_when_they_end(asked: Asked) -> None:
     other = Asked(asked.folder, reinit="create_new")
     stopped: list[str] = []

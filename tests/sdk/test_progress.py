@@ -31,7 +31,7 @@ class FakeRun:
         self.troubles: list[Exception] = []
         self.steps = 0
         self._steering = self
-        self.asks = False
+        self.loops = 0
         self._stop_after = stop_after
         self._reports = Reports(self, clock=clock)
 
@@ -45,10 +45,13 @@ class FakeRun:
         return self._reports
 
     def iterates(self) -> None:
-        self.asks = True
+        self.loops += 1
+
+    def loop_ended(self) -> None:
+        self.loops -= 1
 
     def _step_end(self) -> bool:
-        assert self.asks
+        assert self.loops > 0
         self.steps += 1
         return self.steps >= self._stop_after
 

@@ -140,6 +140,25 @@ def test_knob_set_by_a_person_keeps_its_value_when_the_run_resumes(asked: Asked,
     assert "knob lr keeps 0.125, set by Ann (page)" in capsys.readouterr().err
 
 
+def test_knob_that_a_person_set_back_stays_so_where_the_program_declares_it_again(asked: Asked) -> None:
+    """The first value is what the person wants now, and not what somebody wanted in an attempt before."""
+    asked.run.knob("lr", 1.0)
+    asked.ask("set", name="lr", value=0.125)
+    asked.steps(2)
+    run_id = asked.run.id
+    asked.run.finish()
+    again = Asked(asked.folder, id=run_id)
+    again.seq = 10
+    again.run.knob("lr", 1.0)
+    again.ask("set", name="lr", value=1.0)
+    again.steps(2)
+
+    lr = again.run.knob("lr", 1.0)
+    again.run.finish()
+
+    assert lr.value == 1.0
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -11,7 +11,7 @@ from functools import cache, wraps
 from typing import Any
 
 from farwatch import settings
-from farwatch.sdk.progress import Reports, begin_steps, meter_of
+from farwatch.sdk.progress import Reports, begin_steps, end_steps, meter_of
 from farwatch.sdk.session import SESSION
 from farwatch.sdk.unasked import Unasked
 
@@ -123,25 +123,29 @@ class Reported:
             self._farwatch_run = SESSION.current()
         given, run = self.iterable, self._farwatch_run
         if self.disable:
-            yield from given if run is None else _until_stopped(given, begin_steps(run))
+            yield from given if run is None else _until_stopped(given, run)
         else:
             # It puts the iterable back as soon as tqdm has taken it.
-            self.iterable = self._farwatch_steps(given, begin_steps(run))
+            self.iterable = self._farwatch_steps(given, run)
             yield from super().__iter__()  # type: ignore[misc]
 
-    def _farwatch_steps(self, given: Any, step_end: Callable[[], bool]) -> Iterator[Any]:
+    def _farwatch_steps(self, given: Any, run: Any) -> Iterator[Any]:
         """The items that tqdm is to count. It asks for the next when it has counted the last: the step has ended."""
         self.iterable = given
         left = LOOK_EVERY
-        for item in given:
-            yield item
-            if step_end():
-                return
-            left -= 1
-            if not left:
-                left = LOOK_EVERY
-                if self.miniters > 1:
-                    self._unstick()
+        step_end = begin_steps(run)
+        try:
+            for item in given:
+                yield item
+                if step_end():
+                    return
+                left -= 1
+                if not left:
+                    left = LOOK_EVERY
+                    if self.miniters > 1:
+                        self._unstick()
+        finally:
+            end_steps(run)
 
     def _unstick(self) -> None:
         """Do the work of tqdm's monitor: where a fast loop became slow, do not wait for as many iterations as before."""
@@ -152,27 +156,34 @@ class Reported:
 
     def __aiter__(self) -> AsyncIterator[Any]:
         self._farwatch_next: Any = None
+        self._farwatch_looped: Any = None
         return self  # type: ignore[return-value]
 
     async def __anext__(self) -> Any:
         if getattr(self, "_farwatch_next", None) is None:
             given = self.iterable
-            self._farwatch_step_end = begin_steps(self._farwatch_run or SESSION.current())
+            self._farwatch_looped = self._farwatch_run or SESSION.current()
+            self._farwatch_step_end = begin_steps(self._farwatch_looped)
             if hasattr(given, "__aiter__"):
                 self._farwatch_next = given.__aiter__().__anext__
             else:
                 self._farwatch_next = _awaited(iter(given))
         else:
             if self._farwatch_step_end():
-                self.close()
+                self._farwatch_left_loop()
                 raise StopAsyncIteration
         try:
             item = await self._farwatch_next()
         except BaseException:
-            self.close()
+            self._farwatch_left_loop()
             raise
         self.update()  # type: ignore[attr-defined]
         return item
+
+    def _farwatch_left_loop(self) -> None:
+        run, self._farwatch_looped = self._farwatch_looped, None
+        end_steps(run)
+        self.close()
 
     def send(self, *args: Any, **kwargs: Any) -> Any:
         """Send to the generator that is iterated."""
@@ -227,12 +238,16 @@ def _awaited(items: Iterator[Any]) -> Callable[[], Any]:
     return following
 
 
-def _until_stopped(given: Iterable[Any], step_end: Callable[[], bool]) -> Iterator[Any]:
+def _until_stopped(given: Iterable[Any], run: Any) -> Iterator[Any]:
     """The items of a bar that is not shown: with the same safe points, which other ranks count on."""
-    for item in given:
-        yield item
-        if step_end():
-            return
+    step_end = begin_steps(run)
+    try:
+        for item in given:
+            yield item
+            if step_end():
+                return
+    finally:
+        end_steps(run)
 
 
 class _Nowhere:

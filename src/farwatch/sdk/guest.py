@@ -4,6 +4,7 @@ A program's own declarations come first: a knob, or a command, that it has under
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from farwatch.errors import UsageError
@@ -80,7 +81,7 @@ class Guest:
         if name in self._steering.commands and name not in self._mine:
             return
         self._mine.add(name)
-        self._steering.declare_command(function)
+        self._steering.declare_command(self._while_open(function))
 
     def total_steps(self, total: float | None) -> None:
         """Say at which step the training will be done."""
@@ -88,10 +89,11 @@ class Guest:
             self._total = total
             self._run._patch({"total_steps": total})
 
-    def _while_open(self, change: Callable[[Any], object]) -> Callable[[Any], object]:
-        def checked(value: Any) -> object:
+    def _while_open(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(call)
+        def checked(*args: Any, **given: Any) -> Any:
             if not self._open:
                 raise UsageError("the training that it belongs to has ended")
-            return change(value)
+            return call(*args, **given)
 
         return checked

@@ -24,7 +24,6 @@ from farwatch.wire.states import State
 
 LOOK_S = 0.05
 CARE_TURNS = 200  # looks between two cares for the agent
-OURS = ("start", "params")
 
 
 def listen(

@@ -4,7 +4,6 @@ Only what IPython offers to everybody: its events and `IPython.display`. IPython
 program itself has.
 """
 
-import html
 import sys
 import time
 import traceback
@@ -107,6 +106,8 @@ def watch_cells(after: Callable[[CellError], None]) -> None:
 
 def link(text: str, address: str) -> bool:
     """Show a line of `text` that ends with a link to `address`. Returns False where that is not possible."""
+    import html  # its table of 2,231 entities: only for those who look
+
     marked = f'<a href="{html.escape(address)}" target="_blank" rel="noopener">{html.escape(address)}</a>'
     return show(f"<code>farwatch: {html.escape(text)}</code> {marked}", f"farwatch: {text} {address}")
 

@@ -44,6 +44,12 @@ def begin_steps(run: Any) -> Callable[[], bool]:
     return step_end
 
 
+def end_steps(run: Any) -> None:
+    """The loop that began has ended, by itself, by a `break` or by an exception."""
+    if run is not None:
+        run._steering.loop_ended()
+
+
 class Reports:
     """Tells how far the bars of one run are.
 

@@ -94,10 +94,6 @@ class RankedSteering(Steering):
         self._count("step")
         return self._look()
 
-    def iterates(self) -> None:
-        """See `Steering`."""
-        self._asks = True
-
     def _look(self) -> bool:
         if self._final and self._signals and self._serves():
             self._come("step")

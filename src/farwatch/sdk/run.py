@@ -328,6 +328,8 @@ class Run(Recorder):
 
     def write_event(self, body: dict[str, Any], step: float | int | None = None) -> bool:
         """Write what happened to a command, by default at the step of the newest call. Returns whether the journal has it."""
+        if not self._alive[0]:
+            return False  # a fork: what it came back from is its parent's
         if step is None:
             step = self._counter - 1 if self._counter > 0 else self._counter
         payload = encode_json(Kind.EVENT, body, step=step, time=self._now_us(), flags=self._relative)

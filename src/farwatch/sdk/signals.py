@@ -50,7 +50,8 @@ class Signals:
 
     def listen_again(self, name: str) -> None:
         """Wait for another one of this name, which asked for no end."""
-        signal.signal(getattr(signal, name), self._on_signal)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(getattr(signal, name), self._on_signal)
 
     def leave(self) -> None:
         """Give back what is still ours: nobody is left who would come to a safe point."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from farwatch import settings
 from farwatch.errors import UsageError
-from farwatch.sdk.progress import begin_steps, meter_of
+from farwatch.sdk.progress import begin_steps, end_steps, meter_of
 from farwatch.wire.progress import bar_text, read_meter
 
 # What tqdm takes besides; looks and thresholds of a bar that is not tqdm's.
@@ -65,6 +65,7 @@ class SmallBar:
                 if step_end():
                     return
         finally:
+            end_steps(self._run)
             self.close()
 
     def __len__(self) -> int:

@@ -9,9 +9,9 @@ never finished. Nothing here raises into the training but `Stopped`. [H 18]
 """
 
 import json
+import os
 import threading
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +38,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 HOOKS = ("stop", "checkpoint")
 PAUSE_LOOK_S = 0.05
 PAUSE_CARE_S = 10.0
+PATIENCE_LOOPS = 2  # a program that is stopping may begin so many loops more, of a final evaluation, before one raises
 PATIENCE_STEPS = 2  # a program that once asked `should_stop`, or has caught `Stopped`, may do so many steps before a stop raises
 SEEN_KEPT = 4_096  # ids of commands; an agent may offer again what it had delivered and not told, up to a ring full of them
 NO_BELL: Any = (0,)
@@ -96,7 +97,9 @@ class Steering:
         self._closed = False
         self._unknown: list[Order] = []  # kept values of knobs that are not declared yet
         self._active = False
-        self._has_points = False  # the program comes by a full safe point of its own
+        self._polls = False  # the program comes by full safe points of its own making
+        self._loops = 0  # how many loops are open that do so
+        self._late_loops = 0  # how many it has begun although it was told to stop
         self._asks = False  # the program reads `should_stop` or iterates `progress`
         self._told = False
         self._patience = PATIENCE_STEPS
@@ -118,7 +121,7 @@ class Steering:
         before = self.knobs.get(name)
         self.knobs[name] = knob
         kept = self._kept.values.get(name)
-        if before is not None and before.chosen != before.declared["default"]:
+        if before is not None and (name in self._set_here or before.chosen != before.declared["default"]):
             self._restore(knob, before.chosen, None)
         elif kept is not None:
             self._restore(knob, kept.get("new"), kept)
@@ -179,7 +182,7 @@ class Steering:
             op = Op.CHECKPOINT if saves else Op.STOP
             if saves:
                 self._signals.listen_again(name)
-            self._waiting.append(Order(f"signal-{uuid.uuid4().hex}", 0, op, {}, name, "signal", 1 << 62))
+            self._waiting.append(Order(f"signal-{os.urandom(16).hex()}", 0, op, {}, name, "signal", 1 << 62))
 
     # --- stopping
 
@@ -191,22 +194,38 @@ class Steering:
 
     def came_by(self) -> None:
         """Note that the program has full safe points of its own, so that a `log` need not be one."""
-        self._has_points = True
+        self._polls = True
 
     def iterates(self) -> None:
-        """Note that the program goes through a loop that ends by itself where somebody stops the run."""
-        self._asks = self._has_points = True
+        """Note that the program begins a loop that ends by itself where somebody stops the run.
+
+        Raises `Stopped` in a program that goes on and on beginning loops after it was told, such as one of epochs around them.
+        """
+        if threading.get_ident() != self._thread:
+            return  # of a thread that stops nothing
+        if self._told and not leaving():
+            self._late_loops += 1
+            if self.stopping is not None and self._late_loops > PATIENCE_LOOPS:
+                raise Stopped(stop_reason(self.stopping))
+        self._asks = True
+        self._loops += 1
+
+    def loop_ended(self) -> None:
+        """Note that the newest of these loops has ended: without one, a `log` is what is left to stop the program at."""
+        if threading.get_ident() == self._thread:
+            self._loops = max(0, self._loops - 1)
 
     def rests(self) -> None:
-        """Note that this loop has ended, so that a `log` is what is left to stop the program at; and signals are nobody's."""
-        self._asks = self._has_points = False
+        """Note that an integration's loop has ended, behind which the program asks no more; and signals are nobody's."""
+        self.loop_ended()
+        self._asks = self._loops > 0
         if not self.hooks["stop"] and not self._signals:
             self._signals.leave()
             self._signals = Signals(self._ring)
 
     def step_end(self) -> bool:
         """The end of a step of an integration or of `progress`: a full safe point. Returns whether to leave the loop."""
-        self._asks = self._has_points = True
+        self._asks = True
         return self._look()
 
     def _look(self) -> bool:
@@ -230,8 +249,8 @@ class Steering:
         if not self._serves():
             return
         if full:
-            self._has_points = True
-        self.visit(full=full or (advanced and not self._has_points), advanced=advanced or full)
+            self._polls = True
+        self.visit(full=full or (advanced and not self._polls and not self._loops), advanced=advanced or full)
         if self.stopping is None or self._told or leaving():
             return
         if self._asks and self._patience > 0:
@@ -434,10 +453,10 @@ class Steering:
         self, order: Order, state: CommandState, reason: str, *, result: Any = None, old: Any = None, new: Any = None
     ) -> None:
         self._doing = None
-        if self._closed:
-            return  # the run has ended in the middle of it, and has told so
+        if self._closed or not self._run._alive[0]:
+            return  # the run has ended in the middle of it, and has told so; or a fork came back from it, which is its parent's
         body = {**_about(order), "event": "ended", "state": str(state)}
-        told = {"reason": reason[:1_000] or None, "result": _short(result), "old": old, "new": new}
+        told = {"reason": reason[:1_000] or None, "result": _short(result), "old": json_safe(old), "new": json_safe(new)}
         body |= {name: value for name, value in told.items() if value is not None}
         self._run.write_event(body, self._at)
         if state is CommandState.APPLIED:
@@ -448,6 +467,9 @@ class Steering:
         self._thread = -1
         self._inbox = None
         self.bell = NO_BELL
+        self._doing, self._due, self._waiting, self._unknown = None, [], [], []
+        self._guests.clear()
+        self._closed = True
 
     def close(self, why: str) -> None:
         """Answer what has come and was not applied: the run ends. May be called by a hook, in the middle of its command."""
