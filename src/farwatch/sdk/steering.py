@@ -1,4 +1,4 @@
-"""What a run does when somebody asks something of it: safe points, knobs, commands, hooks, pause and stop.
+"""What a run does when somebody asks something of it: safe points, what is done at them, pause and stop.
 
 Commands are applied on the thread that called `init`, at safe points, never inside each other. Knobs change at any safe
 point, `log` included where the step has advanced; everything else waits for a *full* one: `poll`, `progress` or the end of an
@@ -15,12 +15,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from farwatch.errors import UsageError
 from farwatch.sdk.config import json_safe
 from farwatch.sdk.inbox import Inbox
 from farwatch.sdk.kept import Kept
+from farwatch.sdk.offers import HOOKS, Offers, Steered
 from farwatch.sdk.signals import Signals
 from farwatch.sdk.stopped import Stopped, leaving, stop_reason
 from farwatch.wire.commands import (
@@ -35,7 +36,6 @@ from farwatch.wire.commands import (
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-HOOKS = ("stop", "checkpoint")
 PAUSE_LOOK_S = 0.05
 PAUSE_CARE_S = 10.0
 PATIENCE_LOOPS = 2  # a program that is stopping may begin so many loops more, of a final evaluation, before one raises
@@ -44,24 +44,7 @@ SEEN_KEPT = 4_096  # ids of commands; an agent may offer again what it had deliv
 NO_BELL: Any = (0,)
 
 
-class Steered(Protocol):
-    """What steering needs of its run."""
-
-    _heard: int
-    _alive: Any  # its first byte is 0 in a fork
-
-    def write_event(self, body: dict[str, Any], step: Any = None) -> bool: ...
-
-    def declare(self, body: dict[str, Any]) -> None: ...
-
-    def paused(self, yes: bool) -> None: ...
-
-    def care(self) -> None: ...
-
-    def say(self, text: str) -> None: ...
-
-
-class Steering:
+class Steering(Offers):
     """The commands of one run in this process.
 
     *Threads*: made by the thread that it then serves; `safe_point` on any other thread does nothing. *Errors*: `safe_point` raises
@@ -76,7 +59,7 @@ class Steering:
         self, run: Steered, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
-        self._run = run
+        super().__init__(run, Kept(kept))
         self._inbox = inbox
         self._pause_max_s = pause_max_s
         self._mono_ns = mono_ns
@@ -84,18 +67,11 @@ class Steering:
         self.bell: Any = NO_BELL if inbox is None else inbox.bell
         self.off: str | None = None
         self._at: Any = None  # the step of what is written down, if not the newest
-        self.knobs: dict[str, Any] = {}
-        self.commands: dict[str, Any] = {}
-        self.hooks: dict[str, list[Callable[[], Any]]] = {name: [] for name in HOOKS}
         self.stopping: Order | None = None
-        self._kept = Kept(kept)
         self._seen = dict(self._kept.commands)
-        self._set_here: set[str] = set()  # knobs that people have set in this process
-        self._waiting: list[Order] = []
         self._due: list[tuple[Order, Order | None]] = []  # what this safe point is about to do
         self._doing: Order | None = None  # the event that is under way
         self._closed = False
-        self._unknown: list[Order] = []  # kept values of knobs that are not declared yet
         self._active = False
         self._polls = False  # the program comes by full safe points of its own making
         self._loops = 0  # how many loops are open that do so
@@ -110,55 +86,9 @@ class Steering:
     def _ring(self) -> None:
         self._run._heard = -1
 
-    # --- what the program declares
-
-    def declare_knob(self, name: str, default: Any, *, get: Any = None, keep: Any = None, **about: Any) -> Any:
-        """Make a knob, at the value that a person has given it in this run before. `get`, `keep`: see `Knob`."""
-        from farwatch.sdk.knob import make_knob  # for programs that can be steered
-
-        knob = make_knob(name, default, **about)
-        knob.follow(get, keep)
-        before = self.knobs.get(name)
-        self.knobs[name] = knob
-        kept = self._kept.values.get(name)
-        if before is not None and (name in self._set_here or before.chosen != before.declared["default"]):
-            self._restore(knob, before.chosen, None)
-        elif kept is not None:
-            self._restore(knob, kept.get("new"), kept)
-        self._run.declare({"knobs": {name: {**knob.declared, "value": knob.value}}})
-        waiting = [order for order in self._unknown if order.args.get("name") == name]
-        if waiting:
-            self._unknown = [order for order in self._unknown if order not in waiting]
-            self._waiting += waiting
-            self._run._heard = -1
-        return knob
-
-    def _restore(self, knob: Any, value: Any, kept: dict[str, Any] | None) -> None:
-        try:
-            knob.restore(value)
-        except Exception as error:  # of the program's setter; or the knob takes other values now
-            self._run.say(f"knob {knob.name} does not keep {value!r}: {error}")
-            return
-        if kept is not None:
-            self._run.say(f"knob {knob.name} keeps {knob.value!r}, set by {kept.get('actor')} ({kept.get('channel')})")
-
-    def declare_command(self, function: F) -> F:
-        """Let people call a function."""
-        from farwatch.sdk.knob import Declared  # for programs that can be steered
-
-        declared = Declared(function)
-        self.commands[declared.name] = declared
-        self._run.declare({"commands": {declared.name: declared.body()}})
-        return function
-
     def add_hook(self, event: str, function: F) -> F:
-        """Run a function at the safe point of a stop or a checkpoint."""
-        if event not in HOOKS:
-            raise UsageError(f"on takes {' or '.join(HOOKS)}, not: `{event}`")
-        if not callable(function):
-            raise UsageError(f"on(`{event}`) takes a function, not {type(function).__qualname__}")
-        self.hooks[event].append(function)
-        self._run.declare({"hooks": [name for name in HOOKS if self.hooks[name]]})
+        """Run a function at the safe point of a stop or a checkpoint. With one for a stop, signals are commands as well."""
+        super().add_hook(event, function)
         if event == "stop":
             self._signals.listen()
         return function
