@@ -17,7 +17,7 @@ from farwatch.errors import FarwatchError
 from farwatch.sdk.redact import REDACT
 from farwatch.sdk.run import Run
 from farwatch.sdk.session import SESSION as _SESSION
-from farwatch.sdk.session import init
+from farwatch.sdk.start import init
 from farwatch.sdk.steering import Stopped
 from farwatch.version import VERSION as __version__
 

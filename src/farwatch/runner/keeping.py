@@ -18,7 +18,7 @@ from farwatch.agent.folder import CHILD, KILLED
 from farwatch.runner.ends import End
 from farwatch.sdk.joining import JOINED
 from farwatch.sdk.lines import Chunk, Screen
-from farwatch.sdk.session import RunPlace
+from farwatch.sdk.start import RunPlace
 from farwatch.sdk.writer import Writer
 from farwatch.wire.records import Kind, encode_json
 

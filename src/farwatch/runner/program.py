@@ -19,7 +19,7 @@ from farwatch.runner import child as children
 from farwatch.runner.ends import End, end_of, not_started
 from farwatch.runner.keeping import Keeper
 from farwatch.runner.relay import HANDLED, Relay, Signals
-from farwatch.sdk import launch, place, session
+from farwatch.sdk import launch, place, start
 from farwatch.sdk.joining import RUNNER
 from farwatch.sdk.redact import REDACT, is_secret_name, mask_argv
 from farwatch.sdk.say import say
@@ -58,7 +58,7 @@ class _Kept:
     """A run that is being kept: what is said of it, and who writes."""
 
     keeper: Keeper
-    place: session.RunPlace
+    place: start.RunPlace
     sidecar: dict[str, Any]
 
     @property
@@ -125,10 +125,10 @@ def _open(asked: Asked, settings: Settings) -> _Kept | None:
     environ = settings_module.environment()
     if settings.mode == "disabled":
         return None
-    if settings.mode not in session.MODES:
+    if settings.mode not in start.MODES:
         raise ValueError(f"FARWATCH_MODE must be online, offline or disabled, not: `{settings.mode}`")
     state_dir = settings_module.state_dir(settings)
-    where = session.RunPlace(settings, state_dir, mode=settings.mode, redact=REDACT, keep_traceback=False)
+    where = start.RunPlace(settings, state_dir, mode=settings.mode, redact=REDACT, keep_traceback=False)
     root = place.choose_journal_root(state_dir, environ)
     if root is None:
         raise OSError("this node has no local disk that can be written; set FARWATCH_DIR to a folder on one")
@@ -136,7 +136,7 @@ def _open(asked: Asked, settings: Settings) -> _Kept | None:
     sidecar = _sidecar(asked, settings)
     server = None
     if settings.mode == "online":
-        server, where.address = session.server_of(settings, root.parent)
+        server, where.address = start.server_of(settings, root.parent)
     writer = open_writer(root, {**sidecar, "server": server, "credential": server}, settings.journal_max_bytes)
     kept = _Kept(Keeper(writer, where), where, writer.sidecar)
     with contextlib.suppress(Exception):
@@ -177,7 +177,7 @@ def _sidecar(asked: Asked, settings: Settings) -> dict[str, Any]:
     found = launch.detect_ranks({name: value for name, value in environ.items() if not inside or name != "FARWATCH_RUN_ID"})
     given = asked.run_id or (None if inside else settings.run_id) or found.run_id
     if given and not is_run_id(given):
-        raise ValueError(f"not a run id: `{given[:200]}`; {session.ID_HINT}")
+        raise ValueError(f"not a run id: `{given[:200]}`; {start.ID_HINT}")
     run_id = given or new_run_id()
     pid = os.getpid()
     script = next((word for word in asked.command[:4] if word.endswith((".py", ".sh"))), "")

@@ -13,14 +13,11 @@ from typing import Any
 from farwatch import settings
 from farwatch.sdk.progress import Reports, begin_steps, end_steps, meter_of
 from farwatch.sdk.session import SESSION
-from farwatch.sdk.unasked import Unasked
+from farwatch.sdk.unasked import unasked
 
 LOOK_EVERY = 4  # iterations between looks at the clock: one costs as much as the rest of an iteration
 MONITOR_S = 10.0  # tqdm's monitor thread wakes so often
 _FILE, _DISABLE = 4, 10  # their places among tqdm's arguments
-
-
-UNASKED = Unasked()
 
 
 class Reported:
@@ -87,7 +84,7 @@ class Reported:
 
     def _farwatch_reports(self) -> Reports | None:
         if self._farwatch_told is None:
-            run = self._farwatch_run = self._farwatch_run or SESSION.current() or UNASKED.run()
+            run = self._farwatch_run = self._farwatch_run or SESSION.current() or unasked().run()
             if run is not None:  # it may come after the bar
                 self._farwatch_told = run._reports_of_bars()
                 self._farwatch_told.opened(self)
@@ -114,7 +111,7 @@ class Reported:
             if reports is not None:
                 reports.closed(self)
             else:
-                UNASKED.ended(self)
+                unasked().ended(self)
 
     # --- iterating
 

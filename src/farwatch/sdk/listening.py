@@ -7,6 +7,7 @@ start hears at once that the first is still running.
 
 import inspect
 import threading
+import time
 import traceback
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,8 @@ from farwatch.errors import UsageError
 from farwatch.sdk.knob import Declared, Knob
 from farwatch.sdk.run import Run
 from farwatch.sdk.say import say
-from farwatch.sdk.session import end_by_exception, init
+from farwatch.sdk.session import end_by_exception
+from farwatch.sdk.start import init
 from farwatch.sdk.steering import Stopped
 from farwatch.wire.commands import Op, Order, WrongValue, read_value
 from farwatch.wire.ids import new_run_id, run_name, short_id
@@ -160,17 +162,17 @@ class _Listener:
         finally:
             self._ready.set()
         turns = 0
-        while not self._over:
-            if run.should_stop:
-                with self._changed:
-                    self._over = True
-                    self._pass_stop_on()
-                    self._changed.notify_all()
-                break
-            turns += 1
-            if turns % CARE_TURNS == 0:
-                run.care()
-            threading.Event().wait(LOOK_S)
+        try:
+            while not self._over and not run.should_stop:
+                turns += 1
+                if turns % CARE_TURNS == 0:
+                    run.care()
+                time.sleep(LOOK_S)
+        finally:  # whatever ends this thread, the program is not to wait for starts that nobody would hear of
+            with self._changed:
+                self._over = True
+                self._pass_stop_on()
+                self._changed.notify_all()
         run._end(State.FINISHED, "")
 
     def _pass_stop_on(self) -> None:

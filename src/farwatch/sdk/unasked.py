@@ -5,13 +5,13 @@ It begins when a bar has been shown for a while, or at the end of the program, a
 """
 
 import atexit
-import os
 import sys
 import time
 from typing import Any, Protocol
 
 from farwatch import settings
-from farwatch.sdk.session import SESSION, init
+from farwatch.sdk.session import SESSION
+from farwatch.sdk.start import init
 from farwatch.wire.states import State
 
 AFTER_NS = 2_000_000_000  # a bar that is shown for so long is worth a run at once
@@ -23,11 +23,18 @@ class Ended(Protocol):
     def farwatch_meter(self) -> dict[str, Any]: ...
 
 
+def unasked() -> "Unasked":
+    """That of this process."""
+    if SESSION.bars is None:
+        SESSION.bars = Unasked()
+    found: Unasked = SESSION.bars
+    return found
+
+
 class Unasked:
     """The one run of a process that nobody asked for. *Threads*: any; two that come together make one."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
         self._began_ns = 0
         self._last: dict[str, Any] | None = None
 
@@ -49,7 +56,7 @@ class Unasked:
 
     def _not_wanted(self) -> bool:
         """Whether the program has runs of its own, is a worker of another one, or wants nothing kept."""
-        if SESSION.began or os.getpid() != self._pid or settings.read("mode") == "disabled":
+        if SESSION.began or SESSION.forked or settings.read("mode") == "disabled":
             return True
         process = sys.modules.get("multiprocessing.process")
         return process is not None and process.parent_process() is not None
