@@ -225,7 +225,8 @@ def test_a_spoilt_file_starts_nothing_and_says_why(tmp_path: Path) -> None:
 def test_what_farwatch_run_has_run_can_be_run_again(shared: Machine, api: Api) -> None:
     mark = shared.folder / "mark-again"
     run_piped(
-        shared, sys.executable, "train.py", "0.25", str(mark), "2", options=("--id", "to-restart"), API_KEY="hidden", KEPT="kept"
+        shared, sys.executable, "train.py", "0.25", str(mark), "2", options=("--id", "to-restart"), API_KEY="hidden", KEPT="kept",
+        STORE="postgres://ann:hidden@host/db",
     )
     until(final(api, "to-restart"))
 

@@ -28,18 +28,22 @@ def kill(tracked: Iterable[Tracked], by: str, *, grace_s: float) -> dict[str, An
     roots: dict[int, int] = {}
     sessions: set[int] = set()
     spared: set[int] = {os.getpid()}
+    ending: list[Tracked] = []
     for one in tracked:
         if not one.watched.alive or one.folder.role not in ("trainer", "runner"):
             continue
-        one.folder.write_note(KILLED, {"by": by})
         if one.folder.role == "runner":
             spared.add(one.watched.pid)
-            _add_child(one, roots, sessions)
+            if _add_child(one, roots, sessions):
+                ending.append(one)
         elif one.watched.started is not None:
             roots[one.watched.pid] = one.watched.started
+            ending.append(one)
     tree = Tree(roots, sessions, spared)
     if not tree.living():
         return {"state": "refused", "reason": "no process of this run lives on this machine"}
+    for one in ending:  # not before somebody is there to be ended: whoever ends by himself was not killed
+        one.folder.write_note(KILLED, {"by": by})
     count = tree.signal(signal.SIGTERM)
     if _wait(tree, grace_s, None):
         return {"state": "applied", "reason": "", "result": {"processes": count, "signal": "SIGTERM"}}
@@ -50,13 +54,15 @@ def kill(tracked: Iterable[Tracked], by: str, *, grace_s: float) -> dict[str, An
     return {"state": "interrupted", "reason": f"killed, but the kernel has not ended: {left}"}
 
 
-def _add_child(one: Tracked, roots: dict[int, int], sessions: set[int]) -> None:
-    """The program of a `farwatch run`, if its number still means it: then its session is its own."""
+def _add_child(one: Tracked, roots: dict[int, int], sessions: set[int]) -> bool:
+    """The program of a `farwatch run`, if its number still means it: then its session is its own. Returns whether it does."""
     told = one.folder.read_note(CHILD)
     pid, started = told.get("pid"), told.get("pid_start")
     if isinstance(pid, int) and isinstance(started, int) and process_start(pid) == started:
         roots[pid] = started
         sessions.add(pid)
+        return True
+    return False
 
 
 def _wait(tree: "Tree", limit_s: float, again: int | None) -> bool:

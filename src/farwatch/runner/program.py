@@ -21,7 +21,7 @@ from farwatch.runner.keeping import Keeper
 from farwatch.runner.relay import HANDLED, Relay, Signals
 from farwatch.sdk import launch, place, start
 from farwatch.sdk.joining import RUNNER
-from farwatch.sdk.redact import REDACT, is_secret_name, mask_argv
+from farwatch.sdk.redact import REDACT, is_secret_name, mask_argv, mask_shapes
 from farwatch.sdk.say import say
 from farwatch.sdk.writer import open_writer
 from farwatch.settings import Settings
@@ -161,7 +161,7 @@ def _remember(asked: Asked, sidecar: Mapping[str, Any], state_dir: Path) -> None
     kept = {
         name: value
         for name, value in settings_module.environment().items()
-        if not is_secret_name(name) and name not in PASSING and not name.startswith(PASSING_PREFIXES)
+        if not is_secret_name(name) and mask_shapes(value) == value and name not in PASSING and not name.startswith(PASSING_PREFIXES)
     }
     told = {"argv": argv, "folder": folder, "environment": kept, "project": asked.project, "name": sidecar["name"]}
     launches.remember(sidecar["run"], told)

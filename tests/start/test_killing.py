@@ -1,0 +1,54 @@
+"""What a kill says, and leaves behind, where nothing is left to be ended."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+from farwatch.agent.folder import CHILD, KILLED
+from farwatch.agent.killing import kill
+from farwatch.machine import process_start
+
+
+class Folder:
+    """Notes of a journal, in memory."""
+
+    def __init__(self, role: str, child: dict[str, Any]) -> None:
+        self.role = role
+        self.notes: dict[str, dict[str, Any]] = {CHILD: child}
+
+    def read_note(self, name: str) -> dict[str, Any]:
+        return self.notes.get(name, {})
+
+    def write_note(self, name: str, told: dict[str, Any]) -> None:
+        self.notes[name] = told
+
+
+def runner_of(pid: int, pid_start: int | None) -> Any:
+    """A `farwatch run` that lives, of a program that may have ended."""
+    watched = SimpleNamespace(alive=True, pid=os.getpid(), started=process_start(os.getpid()))
+    return SimpleNamespace(watched=watched, folder=Folder("runner", {"pid": pid, "pid_start": pid_start}))
+
+
+def test_a_program_that_ended_by_itself_is_not_said_to_have_been_killed() -> None:
+    """Its runner is about to write how it ended, and believes the note."""
+    program = subprocess.Popen([sys.executable, "-c", "pass"])
+    started = process_start(program.pid)
+    program.wait(30)
+    runner = runner_of(program.pid, started)
+
+    told = kill([runner], "Ann", grace_s=0.1)
+
+    assert (told["state"], told["reason"]) == ("refused", "no process of this run lives on this machine")
+    assert KILLED not in runner.folder.notes
+
+
+def test_who_killed_a_program_is_noted() -> None:
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    runner = runner_of(program.pid, process_start(program.pid))
+
+    told = kill([runner], "Ann", grace_s=20)
+
+    assert (told["state"], told["result"]["signal"], program.wait(30)) == ("applied", "SIGTERM", -15)
+    assert runner.folder.notes[KILLED] == {"by": "Ann"}
