@@ -226,10 +226,10 @@ class Steering(Offers):
         while self._due:
             order, newer = self._due.pop(0)
             try:
-                if newer is not None:
-                    self._end(order, CommandState.SUPERSEDED, f"{newer.actor} asked for something else")
-                elif order.expires_us < self._mono_ns() // 1000:  # what is done before it may take an hour
+                if order.expires_us < self._mono_ns() // 1000:  # first, as its server says; and what is done before it may take an hour
                     self._end(order, CommandState.EXPIRED, "it came to a safe point too late")
+                elif newer is not None:
+                    self._end(order, CommandState.SUPERSEDED, f"{newer.actor} asked for something else")
                 elif (why := self._why_off(order)) is not None:
                     self._end(order, CommandState.REFUSED, why)
                 elif order.op is Op.SET:

@@ -64,11 +64,11 @@ def _of_the_dead(row: CommandRow, run: RunRow, holder: WriterRow, mains: Sequenc
         return Fate(CommandState.INTERRUPTED, "outcome unknown: the process ended while it was being done")
     if holder.ending not in ("goodbye", "gone"):
         return _unknown(left_ms)  # records of it may still come
-    if heir is not None or any(one.attempt > holder.attempt for one in mains):
+    if Op(row.op) in DESIRED and left_ms > 0 and not run.final:
+        return None  # the run may start again in time
+    if Op(row.op) not in DESIRED and any(one.attempt > holder.attempt for one in mains):
         return Fate(CommandState.REFUSED, "not repeated: the run has started again")
-    if run.final or left_ms <= 0 or Op(row.op) not in DESIRED:
-        return Fate(CommandState.REFUSED, "the process ended before it came to a safe point")
-    return None
+    return Fate(CommandState.REFUSED, "the process ended before it came to a safe point")
 
 
 def _unknown(left_ms: int) -> Fate | None:
