@@ -1,6 +1,7 @@
 """The agent's desk: commands go into inboxes in order, once, and never in a hurry where they cannot."""
 
 import json
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,10 +36,10 @@ class Server:
     def close(self) -> None: ...
 
 
-def desk_of(folder: Path, writer: str, server: Server, clock: Any = None) -> OrderDesk:
+def desk_of(folder: Path, writer: str, server: Server, obey: Any = None) -> OrderDesk:
     journal = SimpleNamespace(path=folder, writer_id=writer, role="trainer")
     shipment = SimpleNamespace(writer_id=writer, ended=False, registered=True, folder=journal)
-    return OrderDesk(lambda: server, clock or SystemClock(), agent_id="a", shipments=lambda: (shipment,))  # type: ignore[arg-type,return-value]
+    return OrderDesk(lambda: server, SystemClock(), agent_id="a", shipments=lambda: (shipment,), obey=obey)  # type: ignore[arg-type,return-value]
 
 
 def test_no_command_overtakes_one_that_found_the_inbox_full(tmp_path: Path) -> None:
@@ -87,3 +88,31 @@ def test_run_whose_inbox_is_gone_takes_no_commands_any_more(tmp_path: Path) -> N
     desk.turn()
 
     assert server.asked[1]["ended"] == [{"id": "command-0", "state": "refused", "reason": "the run takes no commands any more"}]
+
+
+def test_kill_that_waits_for_its_process_holds_up_nobody_else(tmp_path: Path) -> None:
+    writer = new_writer_id()
+    inbox = Inbox(tmp_path, writer)
+    server = Server(writer, 2)
+    server.pending[0] |= {"op": "kill", "writer": None}
+    gone, calls = threading.Event(), []
+
+    def obey(order: dict[str, Any]) -> dict[str, Any]:
+        calls.append(order["id"])
+        gone.wait(10)
+        return {"state": "applied", "reason": ""}
+
+    desk = desk_of(tmp_path, writer, server, obey)
+    began = time.monotonic()
+    for _ in range(3):
+        desk.turn()
+    taken: list[Order] = []
+    inbox.take(taken)
+    meanwhile_s = time.monotonic() - began
+    gone.set()
+    while server.pending and time.monotonic() - began < 8:
+        desk.turn()
+
+    assert [one.id for one in taken] == ["command-1"] and meanwhile_s < 5
+    assert calls == ["command-0"]
+    assert [one for body in server.asked for one in body["ended"]] == [{"id": "command-0", "state": "applied", "reason": ""}]

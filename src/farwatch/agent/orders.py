@@ -5,6 +5,8 @@ to the next one. What the agent does itself (kill, start) is told with its outco
 """
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +25,7 @@ SLACK_S = 10.0  # more than the server's wait, before a connection counts as dea
 QUIET_S = 0.25  # how often to look whether there is anything to ask for
 BUSY_S = 0.05  # until a full inbox is tried again; then doubled
 BUSY_MAX_S = 0.4
+OWN = ""  # stands for the agent itself where writers are named
 
 Ended = dict[str, Any]
 Obey = Callable[[dict[str, Any]], Ended | None]
@@ -55,6 +58,8 @@ class OrderDesk:
         self._outboxes: dict[str, Outbox] = {}
         self._delivered: list[dict[str, Any]] = []
         self._ended: list[dict[str, Any]] = []
+        self._doing: set[str] = set()  # kills under way, and those whose end the server has not heard
+        self._done: deque[dict[str, Any]] = deque()  # what has ended, from any thread
         self._full: set[str] = set()  # writers that cannot be given what has come for them
         self._busy_s = 0.0
         self.backoff = Backoff()
@@ -62,11 +67,13 @@ class OrderDesk:
     def turn(self) -> float:
         """Ask once, and deliver what comes. Returns for how many seconds there is nothing to do."""
         profiles = self._profiles() if self._profiles is not None else {}
-        if not (profiles or self._delivered or self._ended or any(map(_takes_commands, self._shipments()))):
+        if not (profiles or self._delivered or self._ended or self._done or self._doing or any(map(_takes_commands, self._shipments()))):
             return QUIET_S
         now_us = self._clock.mono_us()
         if not self.backoff.ready(now_us):
             return min(1.0, (self.backoff.until_us - now_us) / 1e6)
+        while self._done:
+            self._ended.append(self._done.popleft())
         delivered, ended = self._delivered, self._ended
         body: dict[str, Any] = {"wait_s": 0.0 if self._full else WAIT_S, "delivered": delivered, "ended": ended}
         if self._profiles is not None:
@@ -77,6 +84,7 @@ class OrderDesk:
             self._away(error)
             return QUIET_S
         self._delivered, self._ended = self._delivered[len(delivered) :], self._ended[len(ended) :]
+        self._doing -= {str(one["id"]) for one in ended}
         orders = answer.get("commands")
         self._full.clear()
         for order in orders if isinstance(orders, list) else ():
@@ -85,7 +93,7 @@ class OrderDesk:
         self._forget_the_dead()
         # The server answers at once as long as it has something, so what cannot be handed over now is not asked for in a hurry.
         self._busy_s = min(BUSY_MAX_S, 2 * self._busy_s or BUSY_S) if self._full else 0.0
-        return self._busy_s
+        return 0.0 if self._done else self._busy_s
 
     def tell(self) -> None:
         """Say at once what can be started here: the next question may be 25 s away. From any thread."""
@@ -141,13 +149,25 @@ class OrderDesk:
     def _do(self, told: dict[str, Any]) -> None:
         if self._obey is None:
             return
+        if told["op"] != Op.KILL:
+            self._obey_now(told, self._obey)
+            return
+        # A kill may wait for a process for its whole grace; commands of other runs are not to wait for that.
+        self._full.add(OWN)
+        command_id = str(told["id"])
+        if command_id not in self._doing:
+            self._doing.add(command_id)
+            name = f"kill {command_id[:8]}"
+            threading.Thread(target=self._obey_now, args=(told, self._obey), name=name, daemon=True).start()
+
+    def _obey_now(self, told: dict[str, Any], obey: Obey) -> None:
         try:
-            ended = self._obey(told)
+            ended = obey(told)
         except Exception as error:  # the agent's loop: a start that fails must not end the delivery of commands
             LOG.exception("command %s", told.get("id"))
             ended = {"state": "refused", "reason": f"the agent failed: {error}"[:500]}
         if ended is not None:
-            self._ended.append({"id": told["id"], **ended})
+            self._done.append({"id": told["id"], **ended})
 
     def _outbox(self, writer_id: str) -> Outbox | None:
         found = self._outboxes.get(writer_id)
