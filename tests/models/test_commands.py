@@ -87,7 +87,7 @@ class Trainer:
 
     # what steering asks of a run
 
-    def write_event(self, body: dict[str, Any]) -> bool:
+    def write_event(self, body: dict[str, Any], at: Any = None) -> bool:
         if not self.dead:
             self.perhaps_die()
             self.process.add(Kind.EVENT, body, step=1)
