@@ -40,4 +40,4 @@ const rules = [
 ];
 export const ruleList = () => ({ rules, changes: {} });
 
-export const machines = () => ({ machines: [{ agent: 'a', host: 'box-2', user: 'ann', error: null, present: true, heard_ms: Date.now(), profiles: [{ name: 'digits', title: 'Train the digits', description: '', folder: '/home/ann/digits', command: ['python', 'train.py', '--lr={lr}'], environment: [], parameters: { lr: { type: 'float', min: 1e-6, max: 1, default: 1e-3 } }, at_once: 1 }] }] });
+export const machines = () => ({ machines: [{ agent: 'a', host: 'box-2', user: 'ann', error: null, present: true, heard_ms: Date.now(), profiles: [{ name: 'digits', title: 'Train the digits', description: '', folder: '~/digits', command: ['python', 'train.py', '--lr={lr}'], environment: [], parameters: { lr: { type: 'float', min: 1e-6, max: 1, default: 1e-3 } }, at_once: 1 }] }] });
