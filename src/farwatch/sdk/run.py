@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from farwatch.errors import UsageError
-from farwatch.sdk import saving
+from farwatch.sdk import rendering, saving
 from farwatch.sdk.config import Config, named_safe
 from farwatch.sdk.helm import steering_of
 from farwatch.sdk.notebook import Page
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T", float, int, bool, str)
 F = TypeVar("F", bound=Callable[..., Any])
 
-TEXT_MAX = 1 << 20  # characters; a longer text is kept as a file
 WAIT_STEP_S = 0.01
 
 
@@ -373,14 +372,7 @@ class Run(Recorder):
 
     def as_picture(self, value: Any) -> Any:
         """A picture or figure as something with `render`."""
-        if hasattr(value, "render"):
-            return value
-        found = self._as_media(value)
-        if found is not None:
-            return found
-        from farwatch.sdk.media import Image  # a third of the import, for programs that show pictures
-
-        return Image(value)
+        return rendering.picture_of(value)
 
     def warn_once(self, cause: str, text: str) -> None:
         """Tell the person at the terminal, once per cause."""
@@ -430,37 +422,13 @@ class Run(Recorder):
         self._patch({"config_delete": paths})
 
     def _render(self, name: str, value: Any) -> list[dict[str, Any]]:
-        if isinstance(value, bool | int):
-            return [{"type": "integer", "text": str(value)}]
-        if isinstance(value, str):
-            text = value.encode("utf-8", "replace").decode()
-            if len(text) <= TEXT_MAX:
-                return [{"type": "text", "text": text}]
-            return [self._stored({"type": "text", "text": text[:1000]}, text.encode(), "text/plain", ".txt")]
-        listed = value if isinstance(value, list | tuple) else [value]
-        bodies = []
-        for index, item in enumerate(listed):
-            rendered = item.render()
-            body = dict(rendered.body)
-            if len(listed) > 1:
-                body["index"] = index
-            if rendered.content is not None:
-                body = self._stored(body, rendered.content, rendered.media_type, rendered.suffix)
-            bodies.append(body)
-        return bodies
+        return rendering.bodies_of(value, self._stored)
 
     def _stored(self, body: dict[str, Any], content: bytes | Path, media_type: str, suffix: str) -> dict[str, Any]:
-        if self._writer.spool is None:
-            return body
-        stored, size = self._writer.spool.keep(content, suffix)
-        return {**body, "spool": stored, "size": size, "media_type": media_type}
+        return {**body, **self.keep_beside(content, media_type, suffix)}
 
     def _as_media(self, value: Any) -> Any:
-        if isinstance(value, list | tuple) and value and all(hasattr(item, "render") for item in value):
-            return list(value)
-        from farwatch.sdk import figures  # a third of the import, for programs that draw
-
-        return figures.as_media(value)
+        return rendering.media_of(value)
 
     def _after_fork(self) -> None:
         """In a forked child: a journal of its own, as a sibling of the writer that it was forked from."""
