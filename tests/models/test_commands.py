@@ -271,7 +271,7 @@ class World:
     def start_server(self) -> None:
         """What it knew in memory is gone."""
         self.steer = Steer(self.inside.meta, self.inside.runs, self.inside.settings, self.clock)
-        self.inside.ingest.on_commands = self.steer.noted
+        self.inside.ingest.on_commands = self.steer.heard
 
     def perhaps_lose(self) -> None:
         """A request or an answer is lost; perhaps because the server is killed."""
@@ -446,18 +446,18 @@ def game(folder: Path, seed: int, rounds: int = 80, **how: bool) -> int:
 
 
 def test_events_happen_once_and_endings_are_true_whoever_dies(tmp_path: Path) -> None:
-    asked = sum(game(tmp_path, seed) for seed in range(25))
+    asked = sum(game(tmp_path, seed) for seed in range(16))
 
-    assert asked > 300
+    assert asked > 200
 
 
 def test_no_jump_of_the_clock_lets_a_command_live_longer(tmp_path: Path) -> None:
-    for seed in range(1_000, 1_010):
+    for seed in range(1_000, 1_006):
         game(tmp_path, seed, jumps=True)
 
 
 def test_restored_server_repeats_no_event(tmp_path: Path) -> None:
-    for seed in range(2_000, 2_008):
+    for seed in range(2_000, 2_005):
         game(tmp_path, seed, restores=True)
 
 

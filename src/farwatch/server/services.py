@@ -122,7 +122,7 @@ def open_services(
         engine.submit = steer.submit_for
         told = Told(hub, engine)
         ingest = Ingest(store, meta, runs, told, settings, clock)
-        ingest.on_commands = steer.noted
+        ingest.on_commands = steer.heard
         closers.append(ingest.close)
         alert_views = AlertViews(runs, alerts.now_ms)
         alerts.on_change = Announcer(hub, runs, alert_views)

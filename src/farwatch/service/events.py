@@ -49,7 +49,7 @@ def apply_command(
     return writes.put_command(
         replace(
             row, state=CommandState(state), reason=text(body.get("reason"), 1_000) or "", ended_ms=time_ms, step=step, told=told,
-            delivered_ms=row.delivered_ms or time_ms,
+            attempt=writer.attempt, delivered_ms=row.delivered_ms or time_ms,
         )
     )  # fmt: skip
 

@@ -8,7 +8,6 @@ The database is the only place where it stands how far a command is: every chang
 
 import hashlib
 import json
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,8 +25,6 @@ from farwatch.service.sidecar import text
 from farwatch.settings import Settings
 from farwatch.store.meta import CommandRow, Meta, Reads, RunRow, WriterRow, Writes
 from farwatch.wire.commands import BY_TRAINER, DESIRED, EXPIRES_MAX_S, RESUME, CommandState, Op, wish_of
-
-log = logging.getLogger("farwatch.steer")
 
 ACTOR_MAX = 100
 TEXT_MAX = 1_000
@@ -262,6 +259,17 @@ class Steer:
         if agent is not None:
             self.bell.ring(f"agent:{agent}")
 
+    def heard(self, rows: Iterable[CommandRow]) -> None:
+        """Commands of which records have been committed. What a process did that was believed lost, the next one lacks."""
+        rows = list(rows)
+        self.noted(rows)
+        for row in rows:
+            writer = self._meta.writer(str(row.told.get("writer"))) if row.op == Op.SET and row.state == CommandState.APPLIED else None
+            run = self._meta.run(row.run_no) if writer is not None else None
+            if writer is not None and run is not None and writer.attempt < run.attempt and not run.final:
+                self.noted(self._meta.write(lambda writes, run=run: self._keep_wishes(writes, run)))  # type: ignore[misc]
+                self._ring(run)
+
     def _keep_wishes(self, writes: Writes, run: RunRow) -> list[CommandRow]:
         """Ask the new attempt for the values that people gave the run's knobs before (rule 14)."""
         wishes = writes.wishes(run.no)
@@ -269,8 +277,8 @@ class Steer:
         now_ms = self._now_ms()
         kept = []
         for name, row in {row.args.get("name"): row for row in wishes}.items():
-            # One id per knob and attempt: whoever registers again, or a server that was restored, asks for nothing twice.
-            kept_id = "keep-" + hashlib.sha256(json.dumps([run.id, run.attempt, name]).encode()).hexdigest()[:24]
+            # One id per wish and attempt: whoever registers again, or a server that was restored, asks for nothing twice.
+            kept_id = "keep-" + hashlib.sha256(json.dumps([run.id, run.attempt, row.id]).encode()).hexdigest()[:24]
             if name in newer or writes.command(kept_id) is not None:
                 continue
             wish = replace(
@@ -396,8 +404,7 @@ class Steer:
             with self._lock:
                 self._changed_ms[row.run_no] = max(self._now_ms(), self._changed_ms.get(row.run_no, 0) + 1)
             self.bell.ring(f"command:{row.id}")
-            run = self._meta.run(row.run_no) if row.run_no else None
-            if run is not None:
+            if row.run_no and (run := self._meta.run(row.run_no)) is not None:
                 self.on_change(run.id)
 
     def _now_ms(self) -> int:
