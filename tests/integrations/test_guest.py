@@ -27,6 +27,22 @@ def test_hooks_and_signals_are_there_while_it_trains_and_then_no_more(logged: Lo
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_folds_around_a_training_do_not_outlive_a_stop(logged: Logged) -> None:
+    guest = logged.run._steering.guest()
+    told = []
+
+    with pytest.raises(farwatch.Stopped):
+        for fold in range(10):
+            guest.begin()
+            if fold == 0:
+                logged.ask("stop")
+            told.append(guest.step_end())
+            guest.end()
+    guest.end()
+
+    assert told == [True, True, True]  # the training that was told, and two more, each for one step
+
+
 def test_a_command_and_a_knob_of_a_training_that_is_over_are_refused(logged: Logged) -> None:
     calls: list[int] = []
     guest = logged.run._steering.guest()

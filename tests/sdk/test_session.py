@@ -293,3 +293,27 @@ except ChildProcessError:
     assert ended.out == "none\n"
     assert time.monotonic() - begin < 20
     assert os.path.isdir(tmp_path / "state")
+
+
+def test_a_run_that_a_fork_begins_ends_nothing_of_its_parent(program: Program) -> None:
+    ended = program(
+        """
+        import os
+        import farwatch
+        run = farwatch.init("p", mode="offline", name="parent's")
+        run.log({"a": 1.0})
+        if os.fork() == 0:
+            own = farwatch.init("p", mode="offline", name="child's")
+            own.log({"b": 1.0})
+            own.finish()
+            os._exit(0)
+        os.wait()
+        run.log({"a": 2.0})
+        """
+    )
+
+    assert "is finished" not in ended.err
+    told = {journal.sidecar["name"]: journal.goodbye["state"] for journal in ended.journals}
+    assert told == {"parent's": "finished", "child's": "finished"}
+    (parents,) = [journal for journal in ended.journals if journal.sidecar["name"] == "parent's"]
+    assert parents.series("a")[1] == [1.0, 2.0]

@@ -29,10 +29,13 @@ class Guest:
         self._total: float | None = None
 
     def begin(self) -> None:
-        """From here on `step_end` is called, so no `log` stops the framework."""
+        """From here on `step_end` is called, so no `log` stops the framework.
+
+        Raises `Stopped` in a program that goes on and on training after it was told to stop, such as one with folds.
+        """
         self.end()  # of a training that an exception has left
-        self._open = True
         self._steering.iterates()
+        self._open = True
 
     def end(self) -> None:
         """The framework trains no more: hooks are gone, knobs and commands refuse."""

@@ -199,6 +199,8 @@ def _previous(reinit: str) -> Run | None:
         return None
     if reinit == "return_previous":
         return previous
+    if not previous._alive[0]:
+        return None  # its parent's, which goes on with it
     say(f"{previous.name} is finished: this thread starts another run")
     if previous._notebook.failure is not None:  # a notebook: the cell before this one raised
         previous._end(**previous._notebook.failure)
