@@ -76,6 +76,7 @@ test_profile_is_started_with_its_parameters.expected_troubles = "409|404"  # typ
 
 
 def test_page_without_profiles_teaches_the_file(server: Server, page: Page) -> None:
+    page.route("**/launch/profiles", lambda route: route.fulfill(json={"machines": []}))
     page.goto(f"{server.address}/launch")
 
     expect(page.get_by_role("heading", name="Nothing to start yet")).to_be_visible()

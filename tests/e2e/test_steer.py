@@ -357,3 +357,19 @@ def test_command_of_the_terminal_is_shown_with_its_way(server: Server, page: Pag
         told = page.get_by_role("status").filter(has_text="temperature")
         expect(told).to_contain_text("0.5 → 0.9 · applied at")
         expect(told).to_contain_text("cli")
+
+
+def test_run_that_is_fed_by_requests_says_why_it_cannot_be_steered(
+    server: Server, page: Page, project: str
+) -> None:
+    told = json.loads((server.folder / "server.json").read_text())
+    headers = {"Authorization": f"Bearer {told['secret']}", "Content-Type": "application/json"}
+    body = json.dumps({"project": project, "name": "curled"}).encode()
+    asked = urllib.request.Request(f"{told['address']}/api/v1/runs", body, headers)
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        run = json.load(answer)["run"]
+
+    page.goto(f"{server.address}/r/{run}")
+
+    expect(page.get_by_role("toolbar")).to_contain_text("cannot be steered: it is fed by requests")
+    expect(page.get_by_role("toolbar").get_by_role("button")).to_have_count(0)

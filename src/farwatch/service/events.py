@@ -79,11 +79,11 @@ def apply_pause(run: RunRow, steer: dict[str, Any], paused: bool) -> tuple[RunRo
     return run, {**steer, "paused": paused}
 
 
-def steerable(steer: dict[str, Any]) -> dict[str, Any]:
-    """What people may do with a run, with every part named."""
+def steerable(steer: dict[str, Any], off: str | None = None) -> dict[str, Any]:
+    """What people may do with a run, with every part named. `off`: why nothing, where the server knows it."""
     return {
         "knobs": steer.get("knobs") or {}, "commands": steer.get("commands") or {}, "hooks": steer.get("hooks") or [],
-        "off": steer.get("off"), "paused": bool(steer.get("paused")),
+        "off": off or steer.get("off"), "paused": bool(steer.get("paused")),
     }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ REF_NUMBER = re.compile(r"(.+)#(\d{1,9})", re.DOTALL)
 CANDIDATES_MAX = 10
 LISTED_MAX = 10_000
 GROUPS_MAX = 1_000
+FED = "it is fed by requests: no process of it takes commands"  # why such a run cannot be steered
 
 
 class RunViews:
@@ -183,7 +184,7 @@ class RunViews:
             "config": detail.config, "summary": self.summary(run) if summary else {}, "attempts": shown,
             "ranks": [ranks[rank] for rank in sorted(ranks)],
             "definitions": detail.definitions, "capture": detail.capture, "meter": _add_meters(row.meter for row in writers),
-            "gaps": gaps, "steer": steerable(detail.steer), "advice": self.advice_of(run),
+            "gaps": gaps, "steer": steerable(detail.steer, FED if run.role == "http" else None), "advice": self.advice_of(run),
             "traceback": detail.traceback, "argv": detail.argv,
             "python": detail.python, "url": self.url(run), "restartable": any(row.role == "runner" and row.agent for row in writers),
             "lag": {

@@ -107,6 +107,7 @@ export const STEER = {
   'rules.server': 'the whole server',
   'rules.project': 'project {name}',
   'rules.run': 'run {name}',
+  'rules.ofRun': 'Alert rules of this run',
   'rules.hint': 'The narrower counts: a run over its project, a project over the server.',
   'rules.ring': 'These ring',
   'rules.hints': 'Hints, which wake nobody',

@@ -109,6 +109,7 @@ export const STEER_ZH: Record<keyof typeof STEER, string> = {
   'rules.server': '整个服务器',
   'rules.project': '项目 {name}',
   'rules.run': '运行 {name}',
+  'rules.ofRun': '此运行的告警规则',
   'rules.hint': '范围越小越优先：运行优先于项目，项目优先于服务器。',
   'rules.ring': '会提醒',
   'rules.hints': '仅提示，不打扰',
