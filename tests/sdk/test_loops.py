@@ -1,6 +1,7 @@
 """Where a stop meets a program that goes through loops with bars: inside them, between them, and when they are over."""
 
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -95,3 +96,38 @@ def test_a_bar_of_another_thread_changes_nothing(asked: Asked) -> None:
     finally:
         over.set()
         thread.join(30)
+
+
+@pytest.mark.parametrize("kind", ["shown", "hidden"])
+def test_final_evaluation_with_a_bar_is_whole(asked: Asked, kind: str) -> None:
+    """K2: what comes only after the stop arrives; the loop that was stopped does not begin again."""
+    trained = []
+    for epoch in range(5):
+        for step in bar(asked, 10, kind):
+            trained.append((epoch, step))
+            if len(trained) == 2:
+                asked.ask("stop")
+            asked.steps()
+        if asked.run.should_stop:
+            break
+
+    evaluated = list(bar(asked, 20, kind))
+    asked.run.log({"final/acc": 0.5})
+    asked.run.finish()
+
+    assert len(trained) < 6
+    assert evaluated == list(range(20))
+
+
+def test_second_training_after_a_stop_has_a_minute_and_no_more(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("farwatch.sdk.progress.LATE_S", 0.2)
+    for step in bar(asked, 10):
+        if step == 1:
+            asked.ask("stop")
+        asked.steps()
+
+    began = time.monotonic()
+    for _ in bar(asked, 100_000):
+        time.sleep(0.01)
+
+    assert 0.15 < time.monotonic() - began < 5

@@ -44,8 +44,9 @@ class FakeRun:
     def _reports_of_bars(self) -> Reports:
         return self._reports
 
-    def iterates(self) -> None:
+    def iterates(self, place: object = None) -> bool:
         self.loops += 1
+        return True
 
     def loop_ended(self) -> None:
         self.loops -= 1

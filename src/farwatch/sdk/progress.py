@@ -6,14 +6,17 @@ No thread: a bar says so when it draws itself, which it does at most ten times a
 import contextlib
 import math
 import os
+import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any, Protocol
 
 from farwatch.wire.progress import BARS_MAX, TEXT_MAX
 
 REPORT_NS = 500_000_000
+LATE_S = 60.0  # a loop that begins after a stop, such as the final evaluation, has so long
 SPARE = 3  # short bars in a row that may each tell their end at once
 
 
@@ -38,10 +41,20 @@ def begin_steps(run: Any) -> Callable[[], bool]:
     """What to call at the end of each iteration of a loop that begins now; it returns whether to leave the loop."""
     if run is None:
         return _goes_on
-    run._steering.iterates()
     many = getattr(run._steering, "many", False)
+    if not run._steering.iterates(None if many else _place()):  # clocks of ranks differ, and all must do the same
+        until = time.monotonic() + LATE_S
+        return lambda: time.monotonic() > until
     step_end: Callable[[], bool] = run._steering.step_end if many else run._step_end
     return step_end
+
+
+def _place() -> tuple[str, int]:
+    """File and line of the program where its loop stands."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in ("farwatch", "tqdm"):
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("", 0)
 
 
 def end_steps(run: Any) -> None:

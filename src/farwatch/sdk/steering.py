@@ -75,6 +75,7 @@ class Steering(Offers):
         self._active = False
         self._polls = False  # the program comes by full safe points of its own making
         self._loops = 0  # how many loops are open that do so
+        self._places: set[object] = set()  # where they stand in the program
         self._late_loops = 0  # how many it has begun although it was told to stop
         self._asks = False  # the program reads `should_stop` or iterates `progress`
         self._told = False
@@ -126,19 +127,25 @@ class Steering(Offers):
         """Note that the program has full safe points of its own, so that a `log` need not be one."""
         self._polls = True
 
-    def iterates(self) -> None:
-        """Note that the program begins a loop that ends by itself where somebody stops the run.
+    def iterates(self, place: object = None) -> bool:
+        """Note that the program begins a loop that ends by itself where somebody stops the run. `place`: where in the program it stands.
 
-        Raises `Stopped` in a program that goes on and on beginning loops after it was told, such as one of epochs around them.
+        Returns False for a loop that begins only after the stop and that the program has not come to before, a final evaluation say: it
+        is to end by its own clock. Raises `Stopped` in a program that goes on and on beginning loops, such as one of epochs around them.
         """
         if threading.get_ident() != self._thread:
-            return  # of a thread that stops nothing
+            return True  # of a thread that stops nothing
+        if self._told and not leaving() and place is not None and place not in self._places:
+            self._loops += 1
+            return False
+        self._places.add(place)
         if self._told and not leaving():
             self._late_loops += 1
             if self.stopping is not None and self._late_loops > PATIENCE_LOOPS:
                 raise Stopped(stop_reason(self.stopping))
         self._asks = True
         self._loops += 1
+        return True
 
     def loop_ended(self) -> None:
         """Note that the newest of these loops has ended: without one, a `log` is what is left to stop the program at."""
