@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 pytorch_ddp.py
 
 Rank 0 makes the run; the others join it by themselves, because they share a launcher. The page shows rank 0, or the mean and
-the band over all ranks.
+the band over all ranks. Because every rank logs each step, a stop or a knob that people ask for reaches all of them at one step.
 """
 
 import argparse
