@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,6 +75,7 @@ def test_no_call_outlasts_a_host_that_is_stopped_or_gone(host: tuple[int, int], 
     boards = {name: board(host[1]) for name in calls}
     boards["get"].set("word", "go")
     os.kill(host[0], how)
+    until(lambda: Path(f"/proc/{host[0]}/stat").read_text().rpartition(")")[2].split()[0] in "TZ", 5)
 
     for name, call in calls.items():
         began = time.monotonic()

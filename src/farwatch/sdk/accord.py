@@ -20,9 +20,9 @@ from farwatch.sdk.board import SETUP, Board
 
 KINDS = ("all", "poll", "step", "log")  # of safe points, the best first: which of those that every rank comes by is counted
 LOOK_S = 0.05  # time between looks at the board, at least
-LOOK_MAX_S = 1.0  # on a machine that has no time for anything
+LOOK_MAX_S = 2.0  # on a machine that has no time for anything
 LOOK_PER_RANK_S = 0.00025  # one store serves all ranks
-COST_SHARE = 0.003  # of the training's time that looks may take; the rest of the half percent is for what surrounds them
+COST_SHARE = 0.002  # of the training's time that looks may take; with all around them it is to stay below half a percent
 SKIP_MAX = 512  # safe points between two glances at the clock
 LEAD_MIN = 3  # safe points between a proposal and its place: one to promise, one to compare, one to be there
 LEAD_MAX = 8.0
