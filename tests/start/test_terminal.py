@@ -76,7 +76,7 @@ def test_a_new_size_of_the_window_reaches_the_program(terminal: Begin) -> None:
 
     shown.resize(20, 60)
 
-    shown.until("now 60 20")
+    assert "now 60 20" in shown.until("now 60 20")
 
 
 def test_keys_reach_the_program_and_our_terminal_is_as_before(terminal: Begin) -> None:
@@ -115,12 +115,12 @@ def test_ctrl_z_stops_the_job_and_fg_goes_on_with_it(terminal: Begin) -> None:
 
     shown.type("\x1a")
 
-    shown.until("Stopped")
+    assert "Stopped" in shown.until("Stopped")
     shown.until("$ ")
     shown.type("echo sh''ell; fg\n")
     shown.until("shell")
     shown.until("tick ")
-    shown.until("tick ")
+    assert "tick" in shown.until("tick ")
     shown.type("\x03")
     shown.until("$ ")
 
@@ -138,7 +138,7 @@ def test_a_job_in_the_background_is_not_stopped(terminal: Begin) -> None:
     shown.type("fg\n")
     time.sleep(1)  # it looks twice a second whether the terminal is its own
     shown.type("words\n")
-    shown.until("got words")
+    assert "got words" in shown.until("got words")
 
 
 def test_sigterm_is_passed_on_and_waited_for(machine: Machine) -> None:
