@@ -79,7 +79,10 @@ def test_rate_and_log_interval_change_within_an_epoch(logged: Logged) -> None:
     assert (rate["state"], rate["old"], rate["new"]) == ("applied", pytest.approx(0.01), 5e-4)
     assert at.rates == pytest.approx([0.01] * 8 + [5e-4] * 7)
     assert (every["old"], every["new"]) == (4, 1)
-    assert logged.series("train_batch/loss")[0] == [1, 4, *range(8, 16)]
+    steps = logged.series("train_batch/loss")[0]
+    assert steps[:2] == [1, 4]
+    assert steps[-8:] == [*range(8, 16)]  # the batch that was going on may be among them
+    assert len(steps) <= 11
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ def test_evaluating_between_batches_changes_no_training(logged: Logged) -> None:
     assert history == plain
     (late,) = [logged.ask("call", name="evaluate", args={})]
     logged.run.poll()
-    assert logged.ended(late)["reason"] == "no fit with validation data is running"
+    assert logged.ended(late)["reason"] == "the training that it belongs to has ended"
 
 
 def test_after_fit_the_rate_is_refused_and_a_stop_ends_the_program(logged: Logged) -> None:

@@ -381,7 +381,11 @@ def test_small_bar_draws_one_line_on_a_terminal(monkeypatch: pytest.MonkeyPatch)
         outer = SmallBar(range(2), "outer", run=run, mininterval=0)
         for _ in outer:
             list(SmallBar(range(3), "inner", run=run))
-        drawn = os.read(reading, 65_536).decode()
+        stream.flush()
+        written = b""
+        while not written.endswith(b"\r\n"):  # a terminal hands out what it has
+            written += os.read(reading, 65_536)
+        drawn = written.decode()
     os.close(reading)
 
     lines = [line.strip() for line in re.split(r"[\r\n]+", drawn) if line.strip()]
