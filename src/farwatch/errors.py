@@ -7,6 +7,7 @@ FarwatchError
 │   ├── CommandError        a command that the run does not know, or a value that it does not take
 │   └── NotFoundError       no such run, project, series or file; also a LookupError
 ├── ContactError            the server cannot be reached; trying again may help
+├── BridgeError             a chat or push service does not take what it was given
 ├── RefusedError            the server answered no; trying again will not help
 │   ├── DeniedError         who asks is unknown, or may not
 │   ├── ExistsError         a run that must not exist does
@@ -73,6 +74,13 @@ class ContactError(FarwatchError, OSError):
     code = "no-contact"
     http_status = 503
     retryable = True
+
+
+class BridgeError(FarwatchError):
+    """Raised when a chat or push service cannot be connected: wrong or revoked credentials, no contact, a missing library."""
+
+    code = "no-bridge"
+    http_status = 422
 
 
 class RefusedError(FarwatchError):

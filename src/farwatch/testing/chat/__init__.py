@@ -1,0 +1,1 @@
+"""Fakes of chat and push services, at the level of their wire protocols, on loopback: strict, recording, and able to misbehave."""
