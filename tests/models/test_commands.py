@@ -60,11 +60,11 @@ class Clock:
 class Trainer:
     """A process with knobs, a command and a hook; what it does is noted in `world`."""
 
-    _heard = 0
+    alive = True
+    heard = 0
 
     def __init__(self, world: "World", machine: "Machine") -> None:
         self.world, self.machine = world, machine
-        self._alive = b"\1"
         self.dead = self.over = False
         self.registered = False
         self.ended: set[Any] = set()

@@ -114,7 +114,7 @@ def test_a_donated_array_is_counted_and_costs_only_itself(recorder: Plain) -> No
 
     assert written(recorder, "lr") == ([0], [0.5])
     assert written(recorder, "gone") == ([], [])
-    assert recorder.meter()["dropped"] == 1
+    assert recorder._meter()["dropped"] == 1
 
 
 def test_everything_pending_is_waited_for_at_the_end(recorder: Plain) -> None:

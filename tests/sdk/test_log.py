@@ -128,6 +128,39 @@ run.finish()
     assert "Traceback" not in ended.err
 
 
+def test_what_is_left_out_is_counted_where_the_page_counts_it(program: Program) -> None:
+    """Rule 5: one warning per cause, a count on the page."""
+    ended = program(
+        START
+        + """
+for step in range(50):
+    run.log({"list": [1, 2], "none": None, "good": 1.5})
+run.log("text"); run.extend("e", 5); run.save("/proc/self/mem")
+run.finish()
+"""
+    )
+
+    assert ended.journal.goodbye["meter"]["dropped"] == 50 + 50 + 2 + 1
+    assert ended.journal.series("good")[1] == [1.5] * 50
+
+
+def test_causes_that_change_for_ever_flood_neither_terminal_nor_memory(program: Program) -> None:
+    ended = program(
+        START
+        + """
+for step in range(3_000):
+    run.log({"value": type(f"Kind{step}", (), {})()})
+print(len(run._trouble._causes))
+run.finish()
+"""
+    )
+
+    said = [line for line in ended.err.splitlines() if "left out" in line]
+    assert (ended.code, int(ended.out), len(said)) == (0, 200, 200)
+    assert "further ones are counted" in ended.err
+    assert ended.journal.goodbye["meter"]["dropped"] == 3_000
+
+
 def test_text_and_long_integers_keep_value_and_type(program: Program) -> None:
     ended = program(
         START

@@ -38,7 +38,7 @@ class FakeRun:
     def _patch(self, body: dict[str, Any]) -> None:
         self.told.append(body["progress"])
 
-    def _trouble(self, error: Exception, where: str) -> None:
+    def _failed(self, error: Exception, where: str) -> None:
         self.troubles.append(error)
 
     def _reports_of_bars(self) -> Reports:

@@ -90,7 +90,7 @@ class Guest:
         """Say at which step the training will be done."""
         if total is not None and total > 0 and total != self._total:
             self._total = total
-            self._run._patch({"total_steps": total})
+            self._run.patch({"total_steps": total})
 
     def _while_open(self, call: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(call)

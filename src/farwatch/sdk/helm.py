@@ -1,8 +1,8 @@
 """Which steering a run gets: its own, that of one rank among many, or that of one rank whose others are not there."""
 
 import sys
-from typing import Any
 
+from farwatch.sdk.hand import Hand
 from farwatch.sdk.steering import Steering
 from farwatch.sdk.writer import Place, Writer
 from farwatch.wire.commands import Order
@@ -21,7 +21,7 @@ class Single(Steering):
         return self.off
 
 
-def steering_of(run: Any, writer: Writer, place: Place) -> Steering:
+def steering_of(run: Hand, writer: Writer, place: Place) -> Steering:
     """The steering of a run in this process."""
     told = writer.sidecar
     kept = place.kept_file(told) if writer.inbox is not None else None

@@ -166,7 +166,7 @@ class _Listener:
             while not self._over and not run.should_stop:
                 turns += 1
                 if turns % CARE_TURNS == 0:
-                    run.care()
+                    run._hand.care()
                 time.sleep(LOOK_S)
         finally:  # whatever ends this thread, the program is not to wait for starts that nobody would hear of
             with self._changed:

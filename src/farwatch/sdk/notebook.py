@@ -58,8 +58,7 @@ class Page:
             look(now_ns)
             self._look_ns = self._run._care_ns
         spent_ns = self.draw(now_ns)
-        self._run._total_ns += spent_ns
-        self._run._worst_ns = max(self._run._worst_ns, spent_ns)
+        self._run._cost.add_time(spent_ns)
         self._run._care_ns = min([self._look_ns, *(picture.due_ns for picture in self._pictures)])
 
     def follow(self, picture: Picture) -> None:
@@ -77,7 +76,7 @@ class Page:
                 if picture.due_ns > now_ns or picture.redraw():
                     kept.append(picture)
             except Exception as error:
-                self._run._warn("picture", f"a picture of show() stands still from now on: {error!s:.300}")
+                self._run._trouble.warn("picture", f"a picture of show() stands still from now on: {error!s:.300}")
         self._pictures = (*kept, *self._pictures)
         return time.monotonic_ns() - now_ns if pictures else 0
 

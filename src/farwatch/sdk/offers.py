@@ -15,8 +15,12 @@ HOOKS = ("stop", "checkpoint")
 class Steered(Protocol):
     """What steering needs of its run."""
 
-    _heard: int
-    _alive: Any  # its first byte is 0 in a fork
+    heard: int
+
+    @property
+    def alive(self) -> bool:
+        """False in a fork."""
+        ...
 
     def write_event(self, body: dict[str, Any], step: Any = None) -> bool: ...
 
@@ -63,7 +67,7 @@ class Offers:
         if waiting:
             self._unknown = [order for order in self._unknown if order not in waiting]
             self._waiting += waiting
-            self._run._heard = -1
+            self._run.heard = -1
         return knob
 
     def _restore(self, knob: Any, value: Any, kept: dict[str, Any] | None) -> None:

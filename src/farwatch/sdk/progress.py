@@ -121,7 +121,7 @@ class Reports:
         try:
             self._tell(now, ended)
         except Exception as error:
-            self._run._trouble(error, "progress")
+            self._run._failed(error, "progress")
 
     def _tell(self, now: int, ended: Bar | None) -> None:
         told = self._told() if ended is None else ended.farwatch_meter()

@@ -19,9 +19,10 @@ from typing import Any
 
 from farwatch.sdk.accord import KINDS, Agreed, Member, Pace, Root
 from farwatch.sdk.board import BoardGone, find_board
+from farwatch.sdk.hand import Hand
 from farwatch.sdk.inbox import Inbox
 from farwatch.sdk.rank import Bell, Ending, Quiet
-from farwatch.sdk.steering import PATIENCE_STEPS, PAUSE_CARE_S, PAUSE_LOOK_S, Steered, Steering
+from farwatch.sdk.steering import PATIENCE_STEPS, PAUSE_CARE_S, PAUSE_LOOK_S, Steering
 from farwatch.sdk.stopped import Stopped, leaving, stop_reason
 from farwatch.wire.commands import CommandState, Op, Order, newest_wishes
 
@@ -42,12 +43,12 @@ class RankedSteering(Steering):
     many = True
 
     def __init__(
-        self, run: Steered, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float, rank: int, world_size: int, nth: int,
+        self, run: Hand, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float, rank: int, world_size: int, nth: int,
         wait_s: float,
     ) -> None:  # fmt: skip
         super().__init__(run if rank == 0 else Quiet(run, self), inbox, kept=kept, pause_max_s=pause_max_s)
-        self._whole: Any = run
-        self.bell = Bell(run)
+        self._whole = run.run
+        self.bell = Bell(self._whole)
         self._rank, self._world_size, self._nth, self._wait_s = rank, world_size, nth, wait_s
         self._root: Root | None = None
         self._member: Member | None = None
@@ -78,7 +79,7 @@ class RankedSteering(Steering):
         if full:
             self._count("all" if all_ranks else "poll")
         elif self._serves():
-            self._run._heard = 0
+            self._run.heard = 0
             self._counts["log"] = self.bell.count
             self._come("log")
         if self._serves() and self.stopping is not None:

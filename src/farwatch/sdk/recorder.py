@@ -5,8 +5,6 @@ memory-mapped file. Everything else — nested names, NumPy, tensors, text, imag
 ends in the same record.
 """
 
-import math
-import struct
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -14,17 +12,14 @@ from typing import Any
 from zlib import crc32
 
 from farwatch.errors import UsageError
-from farwatch.sdk import device, values
+from farwatch.sdk import arrays, device, values
+from farwatch.sdk.cost import METER_EVERY, Cost
 from farwatch.sdk.journal import Journal
 from farwatch.sdk.schema import Schema, fork_page
-from farwatch.wire.records import EXACT_INT, Flag, Kind, encode_extend, encode_json
+from farwatch.sdk.trouble import Trouble
+from farwatch.wire.records import EXACT_INT, Flag, Kind, encode_json
 
 CARE_NS = 10_000_000_000  # how often a call looks after the agent and writes what logging has cost
-EXTEND_POINTS = 32_768  # points per EXTEND record: with steps and times 768 KiB, below the size that spills
-# One call of so many is timed: two looks at the clock are a tenth of what they measure. A prime, for records are counted
-# and a program that prints a line with each call would else never, or always, be timed.
-METER_EVERY = 17
-_SLOW = object()
 _mono = time.monotonic_ns
 
 
@@ -36,20 +31,18 @@ class Recorder:
     """
 
     __slots__ = (
-        "_alive", "_base_ns", "_bell", "_calls", "_care_ns", "_counter", "_fast", "_finished", "_heard", "_journal", "_known",
-        "_lock", "_open_step", "_open_step_before", "_pending", "_previous_ns", "_relative", "_schemas", "_strict", "_total_ns",
-        "_warn_once", "_warned", "_worst_ns",
+        "_alive", "_base_ns", "_bell", "_care_ns", "_cost", "_counter", "_fast", "_finished", "_heard", "_journal", "_known",
+        "_lock", "_open_step", "_open_step_before", "_pending", "_previous_ns", "_relative", "_schemas", "_strict", "_trouble",
     )  # fmt: skip  # slots are read faster than a dictionary
 
     def __init__(
-        self, journal: Journal, *, base_ns: int, strict: bool, warn: Callable[[str, str], None]
+        self, journal: Journal, *, base_ns: int, strict: bool, warn: Callable[[str], object]
     ) -> None:
         self._journal = journal
         self._lock = journal.lock
         self._base_ns = base_ns
         self._strict = strict
-        self._warn_once = warn
-        self._warned: set[str] = set()
+        self._trouble = Trouble(warn)
         self._fast: dict[tuple[str, ...], Schema] = {}
         self._schemas = self._fast  # or an empty dictionary: then every call goes the slow way
         self._known: dict[tuple[tuple[str, ...], tuple[type, ...]], Schema] = {}
@@ -58,9 +51,7 @@ class Recorder:
         self._pending = device.Pending()
         self._alive = fork_page()
         self._care_ns = 0
-        self._calls = 0
-        self._total_ns = 0
-        self._worst_ns = 0
+        self._cost = Cost()
         self._previous_ns = 0
         self._finished = False
         self._bell: Any = (0,)  # one word, raised with each command that comes
@@ -87,21 +78,14 @@ class Recorder:
             schema = self._schemas.get((*data,))  # empty while a call must go the slow way
             if schema is not None and time is None:
                 row = (*data.values(),)
-                odd: Any = None
                 if schema.few:
                     for value in row:
                         if type(value) is not float:
-                            odd = _SLOW
+                            schema, row = self._plain(schema, row)
                             break
                 elif schema.types != (*map(type, row),):
-                    odd = _SLOW
-                if odd is not None:
-                    plain = values.numbers(row)
-                    if plain is not None:
-                        row, odd = plain, None
-                        if schema.types != (*map(type, row),):
-                            schema = self._schema(schema.keys, (*map(type, row),))
-                if odd is None and (step is None or type(step) is int) and self._alive[0]:
+                    schema, row = self._plain(schema, row)
+                if schema is not None and (step is None or type(step) is int) and self._alive[0]:
                     journal = self._journal
                     with self._lock:
                         if journal.busy:
@@ -148,7 +132,7 @@ class Recorder:
                         if journal.deferred:
                             journal.drain()
                     if not number % METER_EVERY:
-                        self._count(started, METER_EVERY)
+                        self._cost.add(_mono() - started, METER_EVERY)
                     if started > self._care_ns:
                         self._care(started)
                     if self._bell[0] != self._heard:
@@ -156,7 +140,15 @@ class Recorder:
                     return
             self._log_slowly(data, step, commit, time, started)
         except Exception as error:
-            self._trouble(error)
+            self._failed(error)
+
+    def _plain(self, schema: Schema, row: tuple[Any, ...]) -> tuple[Schema | None, tuple[Any, ...]]:
+        """Numbers of other types as plain ones, with the schema of these; no schema if some are no numbers."""
+        plain = values.numbers(row)
+        if plain is None:
+            return None, row
+        types = (*map(type, plain),)
+        return (schema if schema.types == types else self._schema(schema.keys, types)), plain
 
     def _write_row(self, schema: Schema, row: tuple[Any, ...], step: int | None, commit: bool, started: int) -> None:
         """Write one call of plain numbers; the journal is held."""
@@ -206,7 +198,7 @@ class Recorder:
         if not self._alive[0]:
             self._after_fork()
         if self._finished:
-            self._warn("finished", "log() after finish(): the run has ended and nothing more is kept")
+            self._trouble.warn("finished", "log() after finish(): the run has ended and nothing more is kept")
             return
         if not isinstance(data, Mapping):
             raise values.NotANumber(f"log takes a mapping of names to values, not {type(data).__qualname__}")
@@ -224,7 +216,7 @@ class Recorder:
         self._journal.hold(
             lambda: self._write_call(numbers, list(waiting), transfers, rendered, step, commit, at_us, started)
         )
-        self._count(started)
+        self._cost.add(_mono() - started)
         if started > self._care_ns:
             self._care(started)
         if self._bell[0] != self._heard:
@@ -242,7 +234,7 @@ class Recorder:
         if kind is float or kind is bool:
             numbers[name] = value
         elif value is None:
-            self._warn("none", f"None is no value; `{name}` was left out")
+            self._trouble.leave_out("none", f"None is no value; `{name}` was left out")
         elif kind is str or hasattr(value, "render"):
             others.append((name, value))
         elif device.on_device(value) and values.size_of(value) in (None, 1):
@@ -255,15 +247,15 @@ class Recorder:
             try:
                 found = values.number(value)
             except values.NotANumber as error:
-                self._warn(f"value:{kind.__qualname__}", f"`{name}` was left out: {error}")
+                self._trouble.leave_out(f"value:{kind.__qualname__}", f"`{name}` was left out: {error}")
                 return
             except Exception as error:
-                self._warn(
+                self._trouble.leave_out(
                     f"value:{kind.__qualname__}", f"`{name}` was left out, reading it failed: {error!r:.200}"
                 )
                 return
             if type(found) is int and not -EXACT_INT <= found <= EXACT_INT:
-                self._warn("integer", f"`{name}` is beyond 2^53: kept exactly, as text, and not drawn")
+                self._trouble.warn("integer", f"`{name}` is beyond 2^53: kept exactly, as text, and not drawn")
                 others.append((name, found))
             else:
                 numbers[name] = found
@@ -293,7 +285,7 @@ class Recorder:
                     name: value for name, value in zip(waiting, found, strict=True) if value is not None
                 }
                 if len(arrived) < len(waiting):
-                    self._warn("device", "values on a device were lost: captured in a CUDA graph, or donated")
+                    self._trouble.warn("device", "values on a device were lost: captured in a CUDA graph, or donated")
                 self._write_numbers(numbers | arrived, where, flags, moment)
 
             self._schemas = {}  # until it has arrived, every call queues behind this one
@@ -333,69 +325,24 @@ class Recorder:
             if not self._alive[0]:
                 self._after_fork()
             if self._finished:
-                self._warn("finished", "extend() after finish(): the run has ended and nothing more is kept")
+                self._trouble.warn("finished", "extend() after finish(): the run has ended and nothing more is kept")
                 return
-            column, count, whole = values.column(values_)
-            step_column, step_flag = self._step_column(steps, count)
-            time_column = None if times is None else values.time_column(times)
-            if time_column is not None and len(time_column) != 8 * count:
-                raise values.NotANumber(f"{count} values and {len(time_column) // 8} times")
-            if count:
-                flags = step_flag | (Flag.VALUES_INT if whole else 0)
-                self._journal.hold(
-                    lambda: self._write_extend(
-                        values.metric_name(name), column, count, step_column, time_column, flags, started
-                    )
-                )
-            self._count(started)
+            points = arrays.read(name, values_, steps, times)
+            if points.count:
+                self._journal.hold(lambda: self._write_points(points, started))
+            self._cost.add(_mono() - started)
         except Exception as error:
-            self._trouble(error, f"extend(`{name}`)")
+            self._failed(error, f"extend(`{name}`)")
 
-    def _step_column(self, steps: Any, count: int) -> tuple[bytes | None, int]:
-        if steps is None:
-            return None, 0
-        column, found, whole = values.column(steps)
-        if found != count:
-            raise values.NotANumber(f"{count} values and {found} steps")
-        if not whole:
-            for (step,) in struct.iter_unpack("<d", column):
-                if not math.isfinite(step):
-                    raise values.NotANumber(f"steps must be finite, one is {step}")
-        return column, 0 if whole else Flag.STEP_FLOAT
-
-    def _write_extend(
-        self,
-        name: str,
-        column: bytes,
-        count: int,
-        steps: bytes | None,
-        times: bytes | None,
-        flags: int,
-        started: int,
-    ) -> None:
-        start = self._counter
-        if steps is None:
-            flags |= self._relative
-            self._counter = start + count
+    def _write_points(self, points: arrays.Points, started: int) -> None:
+        start, flags = self._counter, 0
+        if points.steps is None:
+            flags = self._relative
+            self._counter = start + points.count
         else:
-            self._relative = 0
-            self._counter = (
-                struct.unpack_from("<d" if flags & Flag.STEP_FLOAT else "<q", steps, 8 * (count - 1))[0] + 1
-            )
-            start = 0
-        for first in range(0, count, EXTEND_POINTS):
-            last = min(first + EXTEND_POINTS, count)
-            cut = slice(8 * first, 8 * last)
-            payload = encode_extend(
-                name,
-                column[cut],
-                last - first,
-                steps=None if steps is None else steps[cut],
-                step=start + first if not flags & Flag.STEP_FLOAT else float(start),
-                times=None if times is None else times[cut],
-                time=started // 1000,
-                flags=flags,
-            )
+            start, self._relative = 0, 0
+            self._counter = points.step_after()
+        for payload in arrays.payloads(points, start, flags, started // 1000):
             if not self._journal.commit(payload):
                 self._warn_full()
 
@@ -454,47 +401,30 @@ class Recorder:
         if not self._finished:
             self._journal.append(encode_json(Kind.PATCH, body, time=self._now_us()), vital=vital)
 
-    def _count(self, started: int, calls: int = 1) -> None:
-        """Add what a call has cost; `calls`: how many calls this one stands for.
-
-        It stands for its neighbours with no more than four times the mean so far: a page fault or an interruption
-        happened to itself alone.
-        """
-        spent = _mono() - started
-        usual = spent if self._calls < 64 else min(spent, 4 * self._total_ns // self._calls)
-        self._calls += calls
-        self._total_ns += spent + usual * (calls - 1)
-        if spent > self._worst_ns:
-            self._worst_ns = spent
-
-    def meter(self) -> dict[str, int]:
-        """What logging has cost so far: calls, nanoseconds in all and at worst, records dropped, the run's age.
+    def _meter(self) -> dict[str, int]:
+        """What logging has cost so far: calls, nanoseconds in all and at worst, points not kept, the run's age.
 
         Every 17th call of the fast path is timed and stands for its neighbours; all of the others are.
         """
         return {
-            "calls": self._calls,
-            "total_ns": self._total_ns,
-            "worst_ns": self._worst_ns,
-            "dropped": self._journal.dropped + self._pending.lost,
+            "calls": self._cost.calls,
+            "total_ns": self._cost.total_ns,
+            "worst_ns": self._cost.worst_ns,
+            "dropped": self._journal.dropped + self._pending.lost + self._trouble.left_out,
             "wall_ns": _mono() - self._base_ns,
         }
 
     def _care(self, now_ns: int) -> None:
         """Every ten seconds of logging: say what it cost, and see that an agent lives."""
         self._care_ns = now_ns + CARE_NS
-        self._journal.append(encode_json(Kind.METER, self.meter(), time=self._now_us()))
+        self._journal.append(encode_json(Kind.METER, self._meter(), time=self._now_us()))
         self._look_after_agent()
 
     def _warn_full(self) -> None:
-        self._warn("full", f"{self._journal.full or 'no room'}: points are being dropped, and counted")
+        self._trouble.warn("full", f"{self._journal.full or 'no room'}: points are being dropped, and counted")
 
-    def _warn(self, cause: str, text: str) -> None:
-        if cause not in self._warned:
-            self._warned.add(cause)
-            self._warn_once(cause, text)
-
-    def _trouble(self, error: Exception, where: str = "log()") -> None:
+    def _failed(self, error: Exception, where: str = "log()") -> None:
+        """A call has kept nothing; it raises in a strict run only."""
         if self._strict:
             raise error
-        self._warn(f"{type(error).__qualname__}:{where}", f"{where} kept nothing of one call: {error!s:.300}")
+        self._trouble.leave_out(f"{type(error).__qualname__}:{where}", f"{where} kept nothing of one call: {error!s:.300}")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from farwatch.errors import UsageError
 from farwatch.sdk import rendering, saving
-from farwatch.sdk.config import Config, named_safe
+from farwatch.sdk.config import Config
+from farwatch.sdk.cost import Cost
+from farwatch.sdk.hand import Hand
 from farwatch.sdk.helm import steering_of
 from farwatch.sdk.notebook import Page
 from farwatch.sdk.notices import Notices
@@ -39,12 +41,12 @@ class Run(Recorder):
     """
 
     __slots__ = (
-        "__weakref__", "_depth", "_lines", "_name", "_notes", "_notices", "_page", "_place", "_reason", "_reports", "_state",
+        "__weakref__", "_depth", "_hand", "_lines", "_name", "_notes", "_notices", "_page", "_place", "_reason", "_reports", "_state",
         "_steering", "_writer", "config", "summary", "tags",
     )  # fmt: skip
 
     def __init__(self, writer: Writer, *, config: dict[str, Any], place: Place) -> None:
-        super().__init__(writer.journal, base_ns=writer.base_ns, strict=place.strict, warn=lambda _, text: say(text))
+        super().__init__(writer.journal, base_ns=writer.base_ns, strict=place.strict, warn=say)
         self._writer = writer
         self._place = place
         self._state = State.RUNNING
@@ -55,8 +57,10 @@ class Run(Recorder):
         self._notes = writer.sidecar["notes"]
         self._lines: Any = None  # the console, while it is captured
         self._reports: Any = None  # what progress bars have told, once there is one
-        self._notices = Notices(self)
-        self._steering: Steering = steering_of(self, writer, place)
+        hand = Hand(self)
+        self._hand = hand
+        self._notices = Notices(hand)
+        self._steering: Steering = steering_of(hand, writer, place)
         self._bell = self._steering.bell
         self.config = Config(config, self._config_changed, self._config_deleted)
         self.summary = Summary(self)
@@ -141,7 +145,7 @@ class Run(Recorder):
             if not self._finished and self._writer.spool is not None:
                 return saving.save(self, self._writer.spool, os.fspath(pattern), base)
         except Exception as error:
-            self._trouble(error, "save()")
+            self._failed(error, "save()")
         return []
 
     # --- progress
@@ -221,7 +225,7 @@ class Run(Recorder):
             if stopping is not None and state is State.FINISHED and not chosen:
                 state, reason = State.STOPPED, reason or stop_reason(stopping)
             self._journal.hold(lambda: self._pending.flush(wait=True))
-            body: dict[str, Any] = {"state": str(state), "reason": reason, "meter": self.meter()}
+            body: dict[str, Any] = {"state": str(state), "reason": reason, "meter": self._meter()}
             if traceback is not None:
                 body["traceback"] = traceback[-65_536:]
             if exit_code is not None:
@@ -325,17 +329,6 @@ class Run(Recorder):
         open_step = self._open_step if commit else self._open_step_before
         self._steering.safe_point(full=False, advanced=step >= before and step != open_step)
 
-    def write_event(self, body: dict[str, Any], step: float | int | None = None) -> bool:
-        """Write what happened to a command, by default at the step of the newest call. Returns whether the journal has it."""
-        if not self._alive[0]:
-            return False  # a fork: what it came back from is its parent's
-        if step is None:
-            step = self._counter - 1 if self._counter > 0 else self._counter
-        payload = encode_json(Kind.EVENT, body, step=step, time=self._now_us(), flags=self._relative)
-        kept: list[bool] = []
-        self._journal.hold(lambda: kept.append(self._journal.commit(payload, True)))
-        return all(kept)
-
     # --- speaking up
 
     def alert(self, title: str, text: str = "", level: str = "warn", cooldown_s: float = 300) -> None:
@@ -357,43 +350,11 @@ class Run(Recorder):
             if not self._alive[0]:
                 self._after_fork()
             if self._finished:
-                self._warn("finished", f"{what} after finish(): the run has ended and nothing more is kept")
+                self._trouble.warn("finished", f"{what} after finish(): the run has ended and nothing more is kept")
                 return
             call()
         except Exception as error:
-            self._trouble(error, what)
-
-    def keep_beside(self, content: bytes | Path, media_type: str | None, suffix: str) -> dict[str, Any]:
-        """Keep bytes, or a copy of a file, beside the journal."""
-        if self._writer.spool is None:
-            return {}
-        stored, size = self._writer.spool.keep(content, suffix)
-        return {"spool": stored, "size": size, **({"media_type": media_type} if media_type else {})}
-
-    def as_picture(self, value: Any) -> Any:
-        """A picture or figure as something with `render`."""
-        return rendering.picture_of(value)
-
-    def warn_once(self, cause: str, text: str) -> None:
-        """Tell the person at the terminal, once per cause."""
-        self._warn(cause, text)
-
-    def declare(self, body: dict[str, Any]) -> None:
-        """Say what people may do with this run."""
-        self._patch({"steer": {part: named_safe(told) for part, told in body.items()}})
-
-    def paused(self, yes: bool) -> None:
-        """Note that somebody holds the run, or has let it go."""
-        self._state = State.PAUSED if yes else State.RUNNING
-        self.write_event({"paused": yes})
-
-    def care(self) -> None:
-        """What a long pause does not excuse from: the agent must live, and what logging cost is told."""
-        self._care(time.monotonic_ns())
-
-    def say(self, text: str) -> None:
-        """Tell the person at the terminal."""
-        say(text)
+            self._failed(error, what)
 
     def __enter__(self) -> "Run":
         self._depth += 1
@@ -408,11 +369,6 @@ class Run(Recorder):
         else:
             self._place.end_by_exception(self, error)
 
-    @property
-    def open_block(self) -> bool:
-        """Whether a `with` block of this run is open."""
-        return self._depth > 0
-
     # --- what the recorder asks for
 
     def _config_changed(self, patch: dict[str, Any]) -> None:
@@ -425,7 +381,7 @@ class Run(Recorder):
         return rendering.bodies_of(value, self._stored)
 
     def _stored(self, body: dict[str, Any], content: bytes | Path, media_type: str, suffix: str) -> dict[str, Any]:
-        return {**body, **self.keep_beside(content, media_type, suffix)}
+        return {**body, **self._hand.keep_beside(content, media_type, suffix)}
 
     def _as_media(self, value: Any) -> Any:
         return rendering.media_of(value)
@@ -444,7 +400,7 @@ class Run(Recorder):
         self._fast, self._known = {}, {}
         self._schemas = self._fast
         self._pending = type(self._pending)()
-        self._calls = self._total_ns = self._worst_ns = 0
+        self._cost = Cost()
 
     @property
     def _notebook(self) -> Page:

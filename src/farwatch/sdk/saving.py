@@ -17,7 +17,7 @@ def save(run: Any, spool: Spool, pattern: str, base: str | os.PathLike[str] | No
     root = Path(base).resolve() if base is not None else Path.cwd()
     found = sorted(path for path in glob.glob(pattern, recursive=True, include_hidden=True) if os.path.isfile(path))
     if not found:
-        run._warn(f"save:{pattern}", f"save(`{pattern}`) matches no file")
+        run._trouble.warn(f"save:{pattern}", f"save(`{pattern}`) matches no file")
     kept = []
     for path in found:
         full = Path(path).resolve()
@@ -25,7 +25,7 @@ def save(run: Any, spool: Spool, pattern: str, base: str | os.PathLike[str] | No
         try:
             stored, size = spool.keep(full, full.suffix[:16])
         except OSError as error:
-            run._warn(f"save:{name}", f"`{name}` was not kept: {error}")
+            run._trouble.leave_out(f"save:{name}", f"`{name}` was not kept: {error}")
             continue
         body = {"path": name, "spool": stored, "size": size, "mtime_ms": full.stat().st_mtime_ns // 1_000_000}
         run._journal.append(encode_json(Kind.FILE, body, time=run._now_us()))

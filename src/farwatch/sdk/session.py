@@ -50,7 +50,7 @@ class Session:
         """The newest run of this thread whose `with` block is not open; what a second `init` finds."""
         mine = threading.get_ident()
         with self._lock:
-            return next((run for thread, run in reversed(self._runs) if thread == mine and not run.open_block), None)
+            return next((run for thread, run in reversed(self._runs) if thread == mine and not run._depth), None)
 
     def latest(self) -> Run | None:
         """The current run, else the one that was begun last in this process; None if there never was one."""
@@ -138,7 +138,7 @@ class Session:
                 trace = notebook.told(error) if error is not None and not quiet and kept else ""
                 run._notebook.cell_ran(None if error is None or quiet else ending(error, trace, kept=kept), trace)
             except Exception as trouble:  # the border: the person's next cell has to run
-                run._trouble(trouble, "the end of a cell")
+                run._failed(trouble, "the end of a cell")
 
     def _at_exit(self) -> None:
         if self.forked:

@@ -85,7 +85,7 @@ class Steering(Offers):
         self._paused = False
 
     def _ring(self) -> None:
-        self._run._heard = -1
+        self._run.heard = -1
 
     def add_hook(self, event: str, function: F) -> F:
         """Run a function at the safe point of a stop or a checkpoint. With one for a stop, signals are commands as well."""
@@ -166,7 +166,7 @@ class Steering(Offers):
         return self._look()
 
     def _look(self) -> bool:
-        if self.bell[0] != self._run._heard and self._serves():
+        if self.bell[0] != self._run.heard and self._serves():
             self.visit(full=True, advanced=True)
         if self.stopping is not None:
             self._told = True
@@ -174,7 +174,7 @@ class Steering(Offers):
 
     def _serves(self) -> bool:
         """Whether commands may be applied here: on the thread of the run, not inside another, not in a fork with its parent's inbox."""
-        return threading.get_ident() == self._thread and not (self._active or self._closed) and bool(self._run._alive[0])
+        return threading.get_ident() == self._thread and not (self._active or self._closed) and self._run.alive
 
     # --- safe points
 
@@ -192,7 +192,7 @@ class Steering(Offers):
             return
         if self._asks and self._patience > 0:
             self._patience -= advanced
-            self._run._heard = -1
+            self._run.heard = -1
             return
         self._asks, self._patience = True, PATIENCE_STEPS  # whoever catches it may log what came out
         raise Stopped(stop_reason(self.stopping))
@@ -205,10 +205,10 @@ class Steering(Offers):
             self._take()
             if self._waiting and advanced:
                 self._work(full)
-            self._run._heard = rung
+            self._run.heard = rung
             left = self._waiting or self._signals or self._guests or self.stopping is not None  # a stop: every loop is to hear of it
             if left or (self._inbox is not None and self._inbox.taken != rung):
-                self._run._heard = -1
+                self._run.heard = -1
         finally:
             self._active = False
 
@@ -390,7 +390,7 @@ class Steering(Offers):
         self, order: Order, state: CommandState, reason: str, *, result: Any = None, old: Any = None, new: Any = None
     ) -> None:
         self._doing = None
-        if self._closed or not self._run._alive[0]:
+        if self._closed or not self._run.alive:
             return  # the run has ended in the middle of it, and has told so; or a fork came back from it, which is its parent's
         body = {**_about(order), "event": "ended", "state": str(state)}
         told = {"reason": reason[:1_000] or None, "result": _short(result), "old": json_safe(old), "new": json_safe(new)}
