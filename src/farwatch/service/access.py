@@ -44,7 +44,7 @@ class Actor:
 
     name: str
     scopes: frozenset[str]
-    via: Literal["peer", "secret", "session"]
+    via: Literal["peer", "secret", "session", "chat"]
     key: str
 
     def may(self, scope: str) -> bool:

@@ -5,8 +5,12 @@
 """
 
 from farwatch.store.meta.database import Meta
+from farwatch.store.meta.people import ChatRow, DeliveryRow, IdentityRow, PersonRow, PostRow, StrangerRow
 from farwatch.store.meta.reads import Reads
 from farwatch.store.meta.rows import AlertRow, AttemptRow, CommandRow, DetailRow, RunRow, WriterRow
 from farwatch.store.meta.writes import Writes
 
-__all__ = ["AlertRow", "AttemptRow", "CommandRow", "DetailRow", "Meta", "Reads", "RunRow", "WriterRow", "Writes"]
+__all__ = [
+    "AlertRow", "AttemptRow", "ChatRow", "CommandRow", "DeliveryRow", "DetailRow", "IdentityRow", "Meta", "PersonRow", "PostRow",
+    "Reads", "RunRow", "StrangerRow", "WriterRow", "Writes",
+]  # fmt: skip

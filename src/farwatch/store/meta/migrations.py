@@ -74,8 +74,55 @@ def _commands(connection: Connection) -> None:
     connection.exec_driver_sql("ALTER TABLE detail ADD COLUMN steer_json TEXT DEFAULT '{}' NOT NULL")
 
 
+def _people(connection: Connection) -> None:
+    """Who may be told of runs and ask something of them by chat, where, and what became of it."""
+    made = MetaData()
+    serial = BigInteger().with_variant(Integer, "sqlite")
+    Table(
+        "person", made,
+        Column("no", serial, primary_key=True), Column("name", Text, nullable=False), Column("scopes_json", Text, nullable=False),
+        Column("settings_json", Text, nullable=False), Column("created_ms", BigInteger, nullable=False), Column("removed_ms", BigInteger),
+    )  # fmt: skip
+    identity = Table(
+        "identity", made,
+        Column("channel", Text, primary_key=True), Column("user", Text, primary_key=True), Column("person_no", Integer, nullable=False),
+        Column("name", Text, nullable=False), Column("paired_ms", BigInteger, nullable=False),
+    )  # fmt: skip
+    Index("identity_of_person", identity.c.person_no)
+    chat = Table(
+        "chat", made,
+        Column("no", serial, primary_key=True), Column("channel", Text, nullable=False), Column("address", Text, nullable=False),
+        Column("person_no", Integer), Column("title", Text, nullable=False), Column("place", Integer, nullable=False),
+        Column("settings_json", Text, nullable=False), Column("created_ms", BigInteger, nullable=False), Column("removed_ms", BigInteger),
+    )  # fmt: skip
+    Index("chat_by_address", chat.c.channel, chat.c.address, unique=True)
+    Table(
+        "stranger", made,
+        Column("channel", Text, primary_key=True), Column("user", Text, primary_key=True), Column("name", Text, nullable=False),
+        Column("address", Text, nullable=False), Column("first_ms", BigInteger, nullable=False),
+        Column("last_ms", BigInteger, nullable=False), Column("times", Integer, nullable=False),
+    )  # fmt: skip
+    post = Table(
+        "post", made,
+        Column("no", serial, primary_key=True), Column("chat_no", Integer, nullable=False), Column("about", Text, nullable=False),
+        Column("message_ids_json", Text, nullable=False), Column("sent_ms", BigInteger, nullable=False),
+    )  # fmt: skip
+    Index("post_by_about", post.c.about, post.c.chat_no)
+    Index("post_of_chat", post.c.chat_no, post.c.sent_ms)
+    delivery = Table(
+        "delivery", made,
+        Column("no", serial, primary_key=True), Column("at_ms", BigInteger, nullable=False), Column("channel", Text, nullable=False),
+        Column("chat_no", Integer, nullable=False), Column("kind", Text, nullable=False), Column("about", Text, nullable=False),
+        Column("outcome", Text, nullable=False), Column("reason", Text, nullable=False), Column("tries", Integer, nullable=False),
+        Column("took_ms", BigInteger, nullable=False),
+    )  # fmt: skip
+    Index("delivery_by_about", delivery.c.about)
+    Index("delivery_by_time", delivery.c.at_ms)
+    made.create_all(connection)
+
+
 FIRST = 1
-STEPS: dict[int, Step] = {2: _alerts, 3: _commands}  # version it makes -> step
+STEPS: dict[int, Step] = {2: _alerts, 3: _commands, 4: _people}  # version it makes -> step
 VERSION = max(STEPS, default=FIRST)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
 from farwatch.store.meta import tables
+from farwatch.store.meta.people import PeopleReads
 from farwatch.store.meta.rows import AlertRow, AttemptRow, CommandRow, DetailRow, RunRow, WriterRow
 from farwatch.wire.commands import RESUME, CommandState, Op
 
@@ -18,6 +19,11 @@ class Reads:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    @property
+    def people(self) -> PeopleReads:
+        """People, their chats, and what was sent there."""
+        return PeopleReads(self._connection)
 
     def all_runs(self) -> Iterator[RunRow]:
         """Every run that was ever made, oldest first."""

@@ -311,7 +311,85 @@ rule = Table(
     Column("changes_json", Text, nullable=False),
 )
 
+person = Table(
+    "person",
+    tables,
+    Column("no", _Serial, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scopes_json", Text, nullable=False),
+    Column("settings_json", Text, nullable=False, default="{}"),  # language, time zone, quiet hours
+    Column("created_ms", BigInteger, nullable=False),
+    Column("removed_ms", BigInteger),
+)
+
+identity = Table(
+    "identity",
+    tables,
+    Column("channel", Text, primary_key=True),
+    Column("user", Text, primary_key=True),  # the service's own immutable id
+    Column("person_no", Integer, nullable=False),
+    Column("name", Text, nullable=False),  # for showing only
+    Column("paired_ms", BigInteger, nullable=False),
+    Index("identity_of_person", "person_no"),
+)
+
+chat = Table(
+    "chat",
+    tables,
+    Column("no", _Serial, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("address", Text, nullable=False),  # the service's id of the conversation, and of the topic in it
+    Column("person_no", Integer),  # whose it is; null: a group, or what the environment names
+    Column("title", Text, nullable=False, default=""),
+    Column("place", Integer, nullable=False, default=0),  # in the order in which a person's chats are tried
+    Column("settings_json", Text, nullable=False, default="{}"),  # what is sent, how often, in how much detail
+    Column("created_ms", BigInteger, nullable=False),
+    Column("removed_ms", BigInteger),
+    Index("chat_by_address", "channel", "address", unique=True),
+)
+
+stranger = Table(
+    "stranger",
+    tables,
+    Column("channel", Text, primary_key=True),
+    Column("user", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("first_ms", BigInteger, nullable=False),
+    Column("last_ms", BigInteger, nullable=False),
+    Column("times", Integer, nullable=False),
+)
+
+post = Table(
+    "post",
+    tables,
+    Column("no", _Serial, primary_key=True),
+    Column("chat_no", Integer, nullable=False),
+    Column("about", Text, nullable=False),  # `alert/12`, `run/5`, `progress/5`, `command/<id>`
+    Column("message_ids_json", Text, nullable=False),
+    Column("sent_ms", BigInteger, nullable=False),
+    Index("post_by_about", "about", "chat_no"),
+    Index("post_of_chat", "chat_no", "sent_ms"),
+)
+
+delivery = Table(
+    "delivery",
+    tables,
+    Column("no", _Serial, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("chat_no", Integer, nullable=False),
+    Column("kind", Text, nullable=False),  # alarm, event or progress
+    Column("about", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("tries", Integer, nullable=False, default=1),
+    Column("took_ms", BigInteger, nullable=False, default=0),  # from the notice to the answer of the service
+    Index("delivery_by_about", "about"),
+    Index("delivery_by_time", "at_ms"),
+)
+
 __all__ = [
-    "alert", "attempt", "audit", "console", "detail", "event", "file", "gap", "key_value", "layout", "media", "project", "rule",
-    "run", "schema_version", "spool", "summary", "tables", "writer",
+    "alert", "attempt", "audit", "chat", "console", "delivery", "detail", "event", "file", "gap", "identity", "key_value", "layout",
+    "media", "person", "post", "project", "rule", "run", "schema_version", "spool", "stranger", "summary", "tables", "writer",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError, StatementError
 
 from farwatch.store.meta import tables
+from farwatch.store.meta.people import PeopleWrites
 from farwatch.store.meta.reads import Reads
 from farwatch.store.meta.rows import AlertRow, AttemptRow, CommandRow, DetailRow, RunRow, WriterRow, dump
 
@@ -44,6 +45,11 @@ class Writes(Reads):
         super().__init__(connection)
         self._meta = meta
         self._pending = pending
+
+    @property
+    def people(self) -> PeopleWrites:
+        """People, their chats, and what was sent there."""
+        return PeopleWrites(self._connection)
 
     def after_commit(self, follow_up: Callable[[], None]) -> None:
         """Call this once the change is committed, in the writing thread; must not raise nor wait."""
