@@ -211,6 +211,31 @@ def test_batches_shrink_until_the_server_takes_them(server: FakeServer, journal:
     assert sender.shipments[0].set_aside == 0
 
 
+def test_what_is_behind_is_told_until_nothing_is(server: FakeServer, journal: WrittenJournal, sender: Sender) -> None:
+    """A death that is told while records are on their way is told again behind them; then there is no more to tell."""
+    shipment = sender.shipments[0]
+    shipment.alive, shipment.death, shipment.ended = False, {"signal": 9}, True
+    shipment.max_records = 1
+    server.refuse = lambda record: "never" if record.step == 299 else None
+    sender.shipper.turn()
+    sender.shipper.beat(10)
+    early = server.beats[-1]["writers"][journal.writer_id]
+    owed_early, told_early = sender.shipper.owes, shipment.death_told
+
+    sender.ship()
+    shipment.files_seen = len(shipment.reader.named)
+    sender.shipper.turn()
+    owed = sender.shipper.owes
+    sender.shipper.beat(10)
+    last = server.beats[-1]["writers"][journal.writer_id]
+    sender.shipper.beat(10)
+
+    assert early["records_behind"] > 0 and early["bytes_behind"] > 0
+    assert (owed_early, told_early, owed) == (False, False, True)
+    assert last == {"records_behind": 0, "bytes_behind": 0, "set_aside": 1, "alive": False, "cause": {"signal": 9}}
+    assert server.beats[-1]["writers"] == {} and shipment.dormant and not sender.shipper.owes
+
+
 def test_refused_journal_does_not_block_another(server: FakeServer, tmp_path: Path) -> None:
     first, second = (WrittenJournal(tmp_path) for _ in range(2))
     first.steps(5)

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
 
 from farwatch.errors import NotFoundError
 from tests.faults.machine import Machine, until
+from tests.faults.proxy import Proxy
+from tests.faults.test_network import through
 
 BEGIN = """
 import farwatch, os, signal, sys, time
@@ -199,3 +202,29 @@ def test_a_server_started_later_gets_what_was_logged_before(machine: Machine) ->
     machine.start_server(through="cli")
 
     assert until(lambda: machine.values("it"), 20) == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("ending", "state"), [("run.finish()", "finished"), ("os.kill(os.getpid(), signal.SIGKILL)", "failed")]
+)
+def test_nothing_is_on_its_way_once_the_last_file_has_come(machine: Machine, ending: str, state: str) -> None:
+    """A program that ends while its file is being sent: its end is told when the file is there, and so is that nothing is behind."""
+    machine.start_server()
+    arrives = threading.Event()
+    proxy = Proxy(machine.port, lambda head: "ok" if b"/spool/" not in head or arrives.wait(60) else "500")
+    try:
+        trainer = machine.train(BEGIN + "run.save(__file__)\n" + ending, **through(machine, proxy))
+        trainer.wait(timeout=60)
+        become(machine, "finishing", 30)
+        until(lambda: lag_of(machine)["bytes"], 30, "the server knows of a file that is on its way")
+        arrives.set()
+        become(machine, state, 30)
+        until(lambda: not any(lag_of(machine).values()), 30, "nothing is on its way")
+    finally:
+        arrives.set()
+        proxy.close()
+
+
+def lag_of(machine: Machine) -> dict[str, int]:
+    with machine.api() as api:
+        return dict(api.run("it").detail["lag"])

@@ -240,6 +240,18 @@ def test_lag_is_shown(inside: Inside) -> None:
     }
 
 
+@pytest.mark.parametrize("known", [{"exit_code": 4}, {"killed_by": "ann"}])
+def test_lag_is_gone_also_where_the_agent_corrects_the_goodbye(inside: Inside, known: dict) -> None:
+    process = inside.started().log({"a": 1.0})
+    inside.beat(process, records_behind=12, bytes_behind=3_400)
+    process.add(Kind.GOODBYE, {"state": "finished", "reason": "", "assumed": True}).send()
+
+    inside.beat(process, alive=False, cause=known)
+
+    assert state(inside, process.run)[0] != "finished"
+    assert not any(inside.runs.detail(process.run)["lag"].values())
+
+
 def test_deleted_run_is_dropped_for_good_after_its_time(inside: Inside) -> None:
     process = inside.started().log({"a": 1.0}).goodbye()
     process.send()

@@ -119,7 +119,7 @@ class Lane:
         now_us = self._clock.mono_us()
         if sent:
             self._sent_us = now_us
-        if self._beat_now.is_set() or now_us - self._beat_us >= BEAT_S * 1e6:
+        if self._beat_now.is_set() or self.shipper.owes or now_us - self._beat_us >= BEAT_S * 1e6:
             told = self._beat_now.is_set()
             self._beat_now.clear()
             if self.shipper.beat(BEAT_S):

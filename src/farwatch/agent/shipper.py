@@ -48,7 +48,8 @@ class Shipment:
 
     `files_seen`: of how many named files the file sender knows.
     `ended`: its process writes no more. `death`: how it died, to be told to the server. `complete`: all that was
-    written is acknowledged, files included. `refused`: why the server takes nothing of it.
+    written is acknowledged, files included. `refused`: why the server takes nothing of it. `told`: what the server was told last
+    of what is behind; None: it may hold anything.
     """
 
     folder: JournalFolder
@@ -75,6 +76,7 @@ class Shipment:
     refusals: int = 0
     gap_mark: tuple[int, int] | None = None
     pending: Batch | None = None
+    told: tuple[int, int, int] | None = None
     noted: tuple[int, int, bool] | None = None
     noted_us: int = 0
 
@@ -99,12 +101,33 @@ class Shipment:
             # Nothing to do, unless the same server turns out to have been restored.
             shipment.complete = shipment.ended = shipment.registered = shipment.caught_up = True
             shipment.epoch, shipment.server_id = str(noted.get("epoch")), noted.get("server_id")
+            shipment.told = shipment.behind
         return shipment
+
+    @property
+    def behind(self) -> tuple[int, int, int]:
+        """Records and bytes that are still to be sent, and records that the server has refused."""
+        records = self.pending.count if self.pending is not None else int(not self.caught_up)
+        return records, (0 if self.caught_up else self.reader.behind_bytes()) + self.files_bytes, self.set_aside
 
     @property
     def dormant(self) -> bool:
         """Whether nothing is left to do for it."""
-        return self.complete and self.registered and (self.death is None or self.death_told)
+        return self.complete and self.registered and (self.death is None or self.death_told) and not self.owes
+
+    @property
+    def owes(self) -> bool:
+        """Whether it is complete, and the server may still believe that something is behind: nothing else would correct that."""
+        return self.complete and self.registered and self._has_life and self.told != self.behind
+
+    @property
+    def beats(self) -> bool:
+        """Whether the server is told how it fares. Of a process of elsewhere nothing is known: its records are its signs of life."""
+        return self.registered and not self.dormant and self._has_life
+
+    @property
+    def _has_life(self) -> bool:
+        return self.folder.has_process and (self.alive is not None or self.death is not None)
 
 
 class Shipper:
@@ -133,6 +156,11 @@ class Shipper:
     def shipments(self) -> tuple[Shipment, ...]:
         """The journals, runs before what belongs to them."""
         return self._shipments
+
+    @property
+    def owes(self) -> bool:
+        """Whether a beat is due at once: the server may believe that something is behind which has arrived since."""
+        return any(s.owes for s in self._shipments)
 
     def add(self, shipment: Shipment) -> None:
         """Take over a journal."""
@@ -176,25 +204,21 @@ class Shipper:
 
     def beat(self, next_s: float) -> bool:
         """Tell the server who lives, who died and how much waits. Returns whether it heard."""
-        told = {
-            s.writer_id: self._life_of(s)
-            for s in self._shipments
-            if s.registered
-            and not s.dormant
-            and s.folder.has_process
-            # Of a process of elsewhere nothing is known: its records alone are its signs of life.
-            and (s.alive is not None or s.death is not None)
-        }
+        speakers = [(s, s.behind) for s in self._shipments if s.beats]
+        told = {s.writer_id: _life_of(s, behind) for s, behind in speakers}
         # Without anything to tell it still asks for the epoch, once there is a contact: a restore needs journals again.
         if not (told or self.reached) or not self.backoff.ready(self._clock.mono_us()):
             return not told
-        dead = [s for s in self._shipments if s.death is not None and s.writer_id in told]
+        # While something is behind, its end is to be told again: the server waits for the rest before it judges.
+        dead = [s for s, behind in speakers if s.death is not None and not any(behind[:2])]
         body = {"writers": told, "next_s": next_s, **self._about}
         try:
             answer = self._ask("POST", f"/agents/{self._agent_id}/beat", body, timeout_s=10)
         except FarwatchError as error:
             self._no_contact(error)
             return False
+        for shipment, behind in speakers:
+            shipment.told = behind
         for shipment in dead:
             shipment.death_told = True
             shipment.folder.write_note(DEATH, {"cause": shipment.death, "told": True})
@@ -254,6 +278,7 @@ class Shipper:
         s.epoch = str(answer.get("epoch", ""))
         s.server_id = self.server_id
         s.complete = False
+        s.told = None
         s.pending = None
         s.files_seen = -1
         self._seek(s, answer)
@@ -400,18 +425,6 @@ class Shipper:
 
     # --- what is told
 
-    def _life_of(self, s: Shipment) -> dict[str, Any]:
-        waiting = s.pending.count if s.pending is not None else int(not s.caught_up)
-        bytes_behind = 0 if s.caught_up else s.reader.behind_bytes()
-        life: dict[str, Any] = {"records_behind": waiting, "bytes_behind": bytes_behind + s.files_bytes}
-        if s.alive is not None:
-            life["alive"] = s.alive
-        if s.death is not None:
-            life |= {"alive": False, "cause": s.death}
-        if s.set_aside:
-            life["set_aside"] = s.set_aside
-        return life
-
     def _note(self, s: Shipment, *, at_once: bool = False) -> None:
         """Tell the trainer, who may be waiting, and `farwatch status`: at most every 0.25 s while it goes on."""
         if (not s.registered and s.refused is None) or (not s.server and s.complete):
@@ -437,6 +450,17 @@ class Shipper:
         if s.refused is not None:
             note["error"] = {"message": s.refused, "hint": s.refused_hint}
         s.folder.write_note(ANSWER, note)
+
+
+def _life_of(s: Shipment, behind: tuple[int, int, int]) -> dict[str, Any]:
+    life: dict[str, Any] = {"records_behind": behind[0], "bytes_behind": behind[1]}
+    if s.alive is not None:
+        life["alive"] = s.alive
+    if s.death is not None:
+        life |= {"alive": False, "cause": s.death}
+    if behind[2]:
+        life["set_aside"] = behind[2]
+    return life
 
 
 def _whole(value: object) -> int:

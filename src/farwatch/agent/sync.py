@@ -161,8 +161,8 @@ class _Sync:
             sent = shipper.turn() or sent
             sent = files.turn(shipper.shipments) or sent
             self._contact_us = max(self._contact_us, shipper.contact_us or 0)
-        dead = any(s.death is not None and not s.death_told and s.complete for s in self._shipments())
-        if dead or (self._always and now_us - self._beat_us > BEAT_US):
+        due = any((s.death is not None and not s.death_told and s.complete) or s.owes for s in self._shipments())
+        if due or (self._always and now_us - self._beat_us > BEAT_US):
             self._beat_us = now_us
             for shipper, _ in self._lanes.values():
                 shipper.beat(BEAT_US / 1e6)

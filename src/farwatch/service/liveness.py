@@ -91,31 +91,26 @@ class Liveness:
             news = replace(news, cause={key: cause[key] for key in CAUSES if key in cause})
         killed_by = cause.get("killed_by") if isinstance(cause, Mapping) else None
         if row.ended_ms is not None and killed_by and "killed_by" not in (row.cause or {}):  # its goodbye did not know
-            self._meta.write(lambda writes: self._correct(writes, row.id, {"killed_by": str(killed_by)}), durable=False)
+            self._meta.write(lambda writes: self._correct(writes, news, {"killed_by": str(killed_by)}), durable=False)
             changed.add(run.id)
             return
         if row.ended_ms is not None and isinstance(cause, Mapping) and (row.cause or {}).get("assumed"):
             true_cause = {key: cause[key] for key in ("exit_code", "signal", "oom") if cause.get(key)}
             if true_cause:  # its goodbye was written before the interpreter had left
-                self._meta.write(lambda writes: self._correct(writes, row.id, true_cause), durable=False)
+                self._meta.write(lambda writes: self._correct(writes, news, true_cause), durable=False)
                 changed.add(run.id)
                 return
         wakes = alive is True and decides and run.state == State.LOST and row.ended_ms is None
         dies = alive is False and row.ended_ms is None
         if news.changes(row) or wakes or dies:
-            self._meta.write(lambda writes: self._apply(writes, row.id, news, alive), durable=False)
+            self._meta.write(lambda writes: self._apply(writes, news, alive), durable=False)
             changed.add(run.id)
 
-    def _apply(self, writes: Writes, writer_id: str, news: WriterRow, alive: bool | None) -> None:
-        row = writes.writer(writer_id)
-        assert row is not None
-        row = replace(
-            row, agent=news.agent, records_behind=news.records_behind, bytes_behind=news.bytes_behind, set_aside=news.set_aside,
-            cause=row.cause if row.cause is not None else news.cause,
-        )  # fmt: skip
-        row = writes.put_writer(row)
+    def _apply(self, writes: Writes, news: WriterRow, alive: bool | None) -> None:
+        row = _with_lag(writes, news)
+        row = writes.put_writer(replace(row, agent=news.agent, cause=row.cause if row.cause is not None else news.cause))
         if alive:
-            self._runs.speaks(writes, writer_id)
+            self._runs.speaks(writes, row.id)
         elif alive is False and row.ended_ms is None:
             self._gone(writes, row)
 
@@ -135,10 +130,9 @@ class Liveness:
         states.end_writer(writes, row, "gone", state, reason, now_ms)
         states.settle(writes, row.run_no, now_ms)
 
-    def _correct(self, writes: Writes, writer_id: str, known: dict[str, Any]) -> None:
+    def _correct(self, writes: Writes, news: WriterRow, known: dict[str, Any]) -> None:
         """Its agent knows better than its goodbye how a process ended."""
-        row = writes.writer(writer_id)
-        assert row is not None
+        row = _with_lag(writes, news)
         cause = {**(row.cause or {}), **known, "assumed": False}
         state, reason = states.end_of_death(cause)
         writes.put_writer(replace(row, cause={**cause, "state": state, "reason": reason}))
@@ -219,6 +213,13 @@ class Liveness:
         contact = self._runs.activity.overlay(run).contact_ms
         when = datetime.fromtimestamp(contact / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         writes.put_run(replace(run, state=State.LOST, reason=f"no contact since {when}", contact_ms=contact))
+
+
+def _with_lag(writes: Writes, news: WriterRow) -> WriterRow:
+    """A writer as it stands, with what its agent says is behind."""
+    row = writes.writer(news.id)
+    assert row is not None
+    return replace(row, records_behind=news.records_behind, bytes_behind=news.bytes_behind, set_aside=news.set_aside)
 
 
 def _count(value: Any) -> int:
