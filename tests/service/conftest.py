@@ -27,13 +27,17 @@ START_US = 1_800_000_000_000_000
 
 
 class ManualClock:
-    """Stands still until told to move; sleeping moves it."""
+    """Stands still until told to move; sleeping moves it. `jump` sets its wall clock, as people and time servers do."""
 
     def __init__(self) -> None:
         self.now_us = START_US
+        self.jumped_us = 0
 
     def wall_us(self) -> int:
-        return self.now_us
+        return self.now_us + self.jumped_us
+
+    def jump(self, seconds: float) -> None:
+        self.jumped_us += int(seconds * 1e6)
 
     def mono_us(self) -> int:
         return self.now_us - START_US + 1
@@ -82,7 +86,7 @@ class Process:
         return self.inside.runs.register(self.sidecar, "ann")
 
     def _time(self) -> int:
-        return self.inside.clock.wall_us() - int(self.sidecar["wall_us"])
+        return self.inside.clock.mono_us()
 
     def add(self, kind: Kind, body: dict[str, Any], step: float | int | None = None) -> "Process":
         self.payloads.append(encode_json(kind, body, step=step, time=self._time()))
@@ -171,11 +175,12 @@ class Inside:
     def process(self, **told: Any) -> Process:
         """A process that has not registered; `told` replaces what its sidecar says."""
         now_us = self.clock.wall_us()
+        zero_us = now_us - self.clock.mono_us()
         sidecar = {
             "format": 1, "wire": 1, "writer": new_writer_id(), "run": new_run_id(), "run_given": "run" in told, "resume": "allow",
             "from_step": None, "project": "digits", "name": None, "group": None, "job_type": None, "parent": None, "notes": None,
             "tags": [], "pid": 1, "boot_id": "boot", "pid_ns": 1, "host": "box", "user": "ann", "argv": ["train.py"], "rank": 0,
-            "world_size": 1, "rendezvous": None, "main": True, "sibling_of": None, "nth": 1, "wall_us": now_us,
+            "world_size": 1, "rendezvous": None, "main": True, "sibling_of": None, "nth": 1, "wall_us": zero_us,
             "started_ms": now_us // 1000, "total_steps": None, "python": "3.11.7",
         }  # fmt: skip
         return Process(self, {**sidecar, **told})

@@ -137,6 +137,39 @@ def test_a_beat_that_says_alive_decides_like_a_record(inside: Inside) -> None:
     assert second.register()["attempt"] == 1
 
 
+@pytest.mark.parametrize("jump_s", [-7200, 7200])
+@pytest.mark.parametrize("before_its_end", [True, False])
+def test_clock_that_is_set_makes_no_peer_of_a_resumed_process(inside: Inside, jump_s: float, before_its_end: bool) -> None:
+    """A peer takes no commands: whoever resumes a run must be its newest attempt, whatever the wall clock did meanwhile."""
+    first = inside.started(run="mine")
+    inside.clock.advance(100)
+    first.log({"loss": 1.0}).send()
+    if before_its_end:
+        inside.clock.jump(jump_s)
+    first.log({"loss": 2.0}).goodbye().send()
+    inside.clock.jump(0 if before_its_end else jump_s)
+    inside.clock.advance(5)
+
+    second = inside.started(run="mine")
+    second.log({"loss": 3.0}).send()
+
+    assert inside.runs.writer_status(second.id)["attempt"] == 2
+    assert steps(inside, "mine", "loss", attempt=2) == [2]
+
+
+@pytest.mark.parametrize("jump_s", [-7200, 7200])
+def test_clock_that_is_set_makes_no_attempt_of_a_peer(inside: Inside, jump_s: float) -> None:
+    """Two processes at once, delivered one behind the other, are one attempt: the second began before the first had ended."""
+    first = inside.started(run="mine")
+    inside.clock.advance(10)
+    second = inside.process(run="mine")
+    inside.clock.advance(10)
+    first.log({"loss": 1.0}).goodbye().send()
+    inside.clock.jump(jump_s)
+
+    assert second.register()["attempt"] == 1
+
+
 def test_a_process_that_its_agent_saw_go_is_followed_by_a_new_attempt(inside: Inside) -> None:
     first = inside.started(run="mine").log({"a": 1.0})
     first.send()
@@ -257,7 +290,7 @@ def test_offline_ranks_of_two_launches_find_their_own_launch(inside: Inside) -> 
 
     told = [
         inside.process(
-            rank=1, rendezvous="k", wall_us=start + s * 1_000_000, started_ms=start // 1000 + s * 1000
+            rank=1, rendezvous="k", started_ms=start // 1000 + s * 1000
         ).register()["run"]
         for s in (1, 201)
     ]

@@ -146,7 +146,7 @@ class Registrar:
         overlapping = [
             row for row in found if row.ended_ms is None or self._overlap_ms(row, sidecar, +SKEW_MS) >= 0
         ]
-        return min(overlapping, key=lambda row: abs(row.started_ms - sidecar.started_ms), default=None)
+        return min(overlapping, key=lambda row: abs(row.started_ms - _started_ms(sidecar, row)), default=None)
 
     def _main(
         self,
@@ -232,7 +232,7 @@ class Registrar:
 
     def _overlap_ms(self, before: WriterRow, sidecar: Sidecar, slack_ms: int) -> int:
         """How long one wrote after the other had started; clocks of two machines may differ by the slack."""
-        overlap_ms = self._last_ms(before) - sidecar.started_ms
+        overlap_ms = self._last_ms(before) - _started_ms(sidecar, before)
         return overlap_ms if before.machine == sidecar.machine else overlap_ms + slack_ms
 
     def _last_ms(self, row: WriterRow) -> int:
@@ -338,6 +338,18 @@ class Registrar:
                 bytes_behind=0, set_aside=0,
             )
         )  # fmt: skip
+
+
+def _started_ms(sidecar: Sidecar, beside: WriterRow) -> int:
+    """When a process started, by the wall clock as another one has read it.
+
+    Two of one boot have read one monotonic clock, and `wall_us` is what the wall clock showed at its zero. A clock that was set back
+    between them would else make a resumed process one that runs beside the one before.
+    """
+    boot = sidecar.machine.partition("/")[0]
+    if not boot or beside.machine.partition("/")[0] != boot:
+        return sidecar.started_ms
+    return sidecar.started_ms + (beside.wall_us - sidecar.wall_us) // 1000
 
 
 def _later(why: str) -> BusyError:
