@@ -82,6 +82,7 @@ class _Box:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     worker: "asyncio.Task[None] | None" = None
     edited_s: dict[str, float] = field(default_factory=dict)
+    failures: int = 0  # without an answer in between, whatever was to be sent
 
     def empty(self) -> bool:
         return not (self.alarms or self.events or self.progress)
@@ -247,6 +248,7 @@ class Dispatcher:
         if notice.key is not None:
             box.edited_s[notice.key] = loop.time()
         if receipt.arrived:
+            box.failures = 0
             self._arrived(ticket, receipt, ids)
             self._take_out(box, ticket)
             self._end(ticket, receipt)
@@ -278,13 +280,16 @@ class Dispatcher:
     def _not_arrived(self, box: _Box, ticket: Ticket, receipt: Receipt, bridge: Bridge) -> None:
         loop = asyncio.get_running_loop()
         outcome, urgency = receipt.outcome, ticket.notice.urgency
-        pause_s = BACKOFF_S[min(ticket.tries - 1, len(BACKOFF_S) - 1)] * random.uniform(1 - JITTER, 1 + JITTER)
+        box.failures = box.failures + 1 if outcome in (Outcome.FAILED, Outcome.UNSURE) else 0
+        pause_s = BACKOFF_S[min(max(box.failures - 1, 0), len(BACKOFF_S) - 1)] * random.uniform(1 - JITTER, 1 + JITTER)
         if outcome is Outcome.LATER:
             wait_s = receipt.retry_after_s or pause_s
             self._pace(ticket.chat.channel, bridge).hold(ticket.chat.address, loop.time() + wait_s)
             self._again(box, ticket, wait_s)
         elif outcome is Outcome.FAILED:
-            self._again(box, ticket, max(pause_s, receipt.retry_after_s or 0.0))
+            wait_s = max(pause_s, receipt.retry_after_s or 0.0)
+            self._pace(ticket.chat.channel, bridge).hold(ticket.chat.address, loop.time() + wait_s)
+            self._again(box, ticket, wait_s)
         elif outcome is Outcome.UNSURE and (urgency is Urgency.PROGRESS or (urgency is Urgency.ALARM and ticket.tries == 1)):
             self._again(box, ticket, pause_s)  # an alarm rather twice than never; an edit twice is once
         else:
