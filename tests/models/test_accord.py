@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from farwatch.sdk.accord import Agreed, Member, Root
+from farwatch.sdk.accord import Agreed, Member, Root, Stride
 from farwatch.sdk.board import BoardGone
 
 WAIT_S = 2.0
@@ -102,7 +102,7 @@ def train(world: World, rank: int, ranks: int) -> None:
         if root is not None:
             if world.dice.random() < 0.1:
                 wanted.append({"id": f"c{count}", "op": "stop", "args": {}})
-            root.pace.step_s = 0.05
+            root.pace.strides["log"] = Stride(count, world.now, 0.05, True)
             counts = {"all": 0, "poll": 0, "step": 0, "log": count}
             if world.now >= root.pace.next_s:
                 root.look(counts)
@@ -115,7 +115,7 @@ def train(world: World, rank: int, ranks: int) -> None:
             if root.off is not None and not root.eager:
                 return
         elif member is not None:
-            member.pace.step_s = 0.05
+            member.pace.strides["log"] = Stride(count, world.now, 0.05, True)
             member.here("log")
             if world.now >= member.pace.next_s:
                 member.look()

@@ -391,3 +391,28 @@ def test_knob_that_a_person_has_set_comes_to_all_ranks_when_the_run_resumes(star
     assert launch.codes() == [0, 0]
     first = changed_at(launch, 0.5)
     assert first[0] == first[1]
+
+
+def test_slow_steps_behind_fast_ones_are_safe_points_each(start: Callable[..., Launch]) -> None:
+    """A program that logs its past in one go, and then trains at its own pace, is heard at the pace of its training."""
+    source = STEERED + """
+for step in range(20_000):
+    run.log({"loss": 1.0}, step=step)
+dist.all_reduce(one)
+while not over():
+    step += 1
+    train(0.1)
+    run.log({"loss": 1.0}, step=step)
+    tell(step=step, lr=lr.value)
+run.finish()
+"""
+    launch = start(source, 2)
+    launch.running()
+    before = len(launch.values("step")[0])
+    told = launch.end_of(launch.ask("set", name="lr", value=0.5))
+    passed = len(launch.values("step")[0]) - before
+    launch.over()
+
+    assert told["state"] == "applied"
+    assert passed < 20, f"{passed} steps"
+    assert launch.codes() == [0, 0]

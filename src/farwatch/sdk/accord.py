@@ -23,7 +23,7 @@ LOOK_S = 0.05  # time between looks at the board, at least
 LOOK_MAX_S = 2.0  # on a machine that has no time for anything
 LOOK_PER_RANK_S = 0.00025  # one store serves all ranks
 COST_SHARE = 0.002  # of the training's time that looks may take; with all around them it is to stay below half a percent
-SKIP_MAX = 512  # safe points between two glances at the clock
+LEAD_LONG = 1_000  # safe points; in a loop that makes so many before the others have looked, who knows how long it goes on like that
 LEAD_MIN = 3  # safe points between a proposal and its place: one to promise, one to compare, one to be there
 LEAD_MAX = 8.0
 LATE_MAX = 3
@@ -57,6 +57,16 @@ class Agreed:
     together: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Stride:
+    """How long steps take. `single`: measured on the newest one alone, and not on many since the last look."""
+
+    count: int
+    at: float
+    step_s: float = 1.0
+    single: bool = False
+
+
 @dataclass
 class Pace:
     """When to look at the board: so seldom that it costs less than half a percent of the time, and at least 50 ms apart."""
@@ -65,9 +75,8 @@ class Pace:
     least_s: float
     next_s: float = 0.0
     cost_s: float = 0.0
-    step_s: float = 1.0
     looks: int = 0
-    _last: dict[str, tuple[int, float, int]] = field(default_factory=dict)
+    strides: "dict[str, Stride]" = field(default_factory=dict)  # by kind of safe point
 
     @property
     def interval_s(self) -> float:
@@ -81,15 +90,18 @@ class Pace:
             self.cost_s += (min(now - began, 0.02) - self.cost_s) / 8
         self.next_s = now + self.interval_s
 
-    def skip(self, kind: str, count: int, within_s: float) -> int:
-        """How many safe points to let pass before the next glance; at most twice as many as the last time."""
-        now = self.clock()
-        before, then, skipped = self._last.get(kind, (count - 1, now - 1.0, 1))
-        self.step_s = max(now - then, 1e-7) / max(1, count - before)
-        wanted = min(within_s, max(0.0, self.next_s - now)) / self.step_s
-        found = int(max(1, min(wanted, 2 * skipped, SKIP_MAX)))
-        self._last[kind] = (count, now, found)
-        return found
+    def passed(self, kind: str, count: int) -> None:
+        """Note at which safe point of a kind one is now."""
+        now, before = self.clock(), self.strides.get(kind)
+        if before is None:
+            self.strides[kind] = Stride(count, now)
+        elif count > before.count:
+            steps = count - before.count
+            self.strides[kind] = Stride(count, now, max(now - before.at, 1e-7) / steps, steps == 1)
+
+    def next_glance(self, within_s: float) -> float:
+        """When to be asked again, by the clock: once it is time to look, and within so many seconds."""
+        return min(self.clock() + within_s, self.next_s)
 
 
 class Member:
@@ -173,7 +185,7 @@ class Member:
     def _apart(self, proposal: Proposal, count: int) -> int:
         """How far rank 0 is ahead of this rank; 0 for as far as they may be."""
         apart = int(self._board.get(f"now/{proposal.number}")) - count
-        return apart if abs(apart) > APART_MAX + APART_S / self.pace.step_s else 0
+        return apart if abs(apart) > APART_MAX + APART_S / self.pace.strides[proposal.kind].step_s else 0
 
     def _promise(
         self, proposal: Proposal, count: int, step: Any, asks: bool, objections: Callable[[Any], dict[str, str]], apart: int = 0
@@ -230,6 +242,8 @@ class Root:
         self.pending: Proposal | None = None
         self.off: str | None = None
         self.missing: str | None = None  # why nothing can be proposed yet
+        self.measures = False  # the next safe point tells how long a step takes, before anything is proposed
+        self._rushing: float | None = None
         self.signal: str | None = None
         self.refused: dict[str, str] = {}
         self.pace = Pace(clock, max(LOOK_S, world_size * LOOK_PER_RANK_S))
@@ -276,10 +290,24 @@ class Root:
             return False
         kind = self._choose(counts)
         if kind is None:
+            self.measures = False
             return False
-        lead = LEAD_MIN + int(self._lead * 1.5 * self.pace.interval_s / self.pace.step_s)
+        stride = self.pace.strides[kind]
+        self.measures = not stride.single
+        lead = LEAD_MIN + int(self._lead * 1.5 * self.pace.interval_s / stride.step_s)
+        if self.measures or self._rushes(lead):
+            return False
         self._put(kind, counts[kind], counts[kind] + lead, orders)
         return True
+
+    def _rushes(self, lead: int) -> bool:
+        """Whether the loop is too fast to agree on a far safe point now: one that writes down its past will be a slow one soon."""
+        if lead < LEAD_LONG:
+            self._rushing = None
+            return False
+        now = self._clock()
+        self._rushing = now if self._rushing is None else self._rushing
+        return now - self._rushing < self._wait_s
 
     def propose_here(self, kind: str, orders: list[dict[str, Any]]) -> None:
         """The same during a pause, where all ranks stand at one place."""

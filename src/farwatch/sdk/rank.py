@@ -8,7 +8,7 @@ from farwatch.wire.commands import CommandState, Order
 
 
 class Bell:
-    """Counts the steps that `log` begins on the thread of the run, and rings at every one that matters.
+    """Counts the steps that `log` begins on the thread of the run, and rings at the next one while `due`.
 
     Stands where a run without ranks has the word of its inbox: `log` compares `bell[0]` with 0, and a step costs 60 ns more.
     """
@@ -20,15 +20,15 @@ class Bell:
         self._thread = get_ident()
         self._seen = run._counter
         self.count = 0
-        self.due = 0
+        self.due = True
 
     def __getitem__(self, index: int) -> bool:
         now = self._run._counter
         if now > self._seen:
             if get_ident() == self._thread:
                 self._seen = now
-                self.count = count = self.count + 1
-                return count >= self.due
+                self.count += 1
+                return self.due
         elif now < self._seen and get_ident() == self._thread:
             self._seen = now
         return False

@@ -8,6 +8,7 @@ Only rank 0 writes into the journal. Whatever goes wrong here, the training goes
 """
 
 import contextlib
+import math
 import threading
 import time
 import uuid
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from farwatch.sdk.accord import KINDS, Agreed, Member, Pace, Root
+from farwatch.sdk.accord import KINDS, Agreed, Member, Root
 from farwatch.sdk.board import BoardGone, find_board
 from farwatch.sdk.hand import Hand
 from farwatch.sdk.inbox import Inbox
@@ -29,7 +30,6 @@ from farwatch.wire.commands import CommandState, Op, Order, newest_wishes
 GLANCE_S = 0.01  # how often rank 0 looks whether somebody asks for something
 ENDLESS_US = 1 << 62
 MEET_POINTS = 10_000  # safe points until which the ranks may meet
-NO_POINT = 1 << 62
 KNOWN_LOOK_S = 0.01
 BEAT_S = 1.0
 
@@ -53,14 +53,14 @@ class RankedSteering(Steering):
         self._root: Root | None = None
         self._member: Member | None = None
         self._counts = dict.fromkeys(KINDS, 0)
-        self._next = dict.fromkeys(KINDS, 0)
+        self._looks = dict.fromkeys(KINDS, 0.0)  # when to look at the others at a safe point of a kind, by the clock; 0: at the next one
+        self._care_ns = 0  # when the run has to look around next, ranks aside
         self._before_met = 0
         self._final = False  # off for good
         self._agreed: Agreed | None = None  # what is being done
         self._troubles: list[list[str]] = []
         self._ending: Ending | None = None
         self._endings: list[Ending] = []
-        self._pace = Pace(time.monotonic, GLANCE_S)  # of rank 0 alone
         self._set_before, self._kept.values = self._kept.values, {}  # not by this rank alone
 
     def declare_knob(self, name: str, default: Any, **about: Any) -> Any:
@@ -105,8 +105,17 @@ class RankedSteering(Steering):
     def _count(self, kind: str) -> None:
         if self._serves():
             self._counts[kind] += 1
-            if self._counts[kind] >= self._next[kind] or self._signals:
+            if time.monotonic() >= self._looks[kind] or self._signals:
                 self._come(kind)
+
+    def care(self, now_ns: int, look: Callable[[int], None]) -> None:
+        """What `log` does when it is time to: see what the others say, and `look` around every ten seconds, as without ranks."""
+        if now_ns > self._care_ns:
+            look(now_ns)
+            self._care_ns = self._whole._care_ns
+        if not self._closed:
+            self.bell.due = True
+            self._whole._care_ns = min(self._care_ns, now_ns + int(GLANCE_S * 1e9))
 
     def _throw(self, advanced: bool) -> None:
         """End a program that does not end its loop by itself."""
@@ -115,7 +124,7 @@ class RankedSteering(Steering):
             return
         if self._asks and self._patience > 0:
             self._patience -= advanced
-            self.bell.due = 0
+            self.bell.due = True
             return
         self._asks, self._patience = True, PATIENCE_STEPS
         raise Stopped(stop_reason(self.stopping))
@@ -124,23 +133,33 @@ class RankedSteering(Steering):
         """Safe point of a kind that has just been counted: see what was agreed, and do it."""
         self._active = True
         try:
+            accord = self._root or self._member
+            if accord is not None:
+                accord.pace.passed(kind, self._counts[kind])
             agreed = self._safely(lambda: self._agree(kind))
             if agreed is not None:
                 self._do(agreed)
         finally:
             self._active = False
-        accord = self._root or self._member
-        if self.stopping is not None or (accord is not None and accord.eager) or self._endings:
-            self._next = dict.fromkeys(KINDS, 0)
-        elif accord is not None:
-            within = GLANCE_S if self._root is not None else accord.pace.interval_s
-            self._next[kind] = self._counts[kind] + accord.pace.skip(kind, self._counts[kind], within)
-        elif self._final and self._rank:
-            self._next = dict.fromkeys(KINDS, NO_POINT)
-        elif self._final:
-            self._pace.next_s = time.monotonic() + GLANCE_S
-            self._next[kind] = self._counts[kind] + self._pace.skip(kind, self._counts[kind], GLANCE_S)
-        self.bell.due = self._next["log"]
+        self._looks[kind] = due = self._next_glance()
+        if not due:
+            self._looks = dict.fromkeys(KINDS, 0.0)
+        self.bell.due = not self._looks["log"]
+        if due and kind == "log":
+            self._whole._care_ns = int(min(self._care_ns, due * 1e9))
+
+    def _next_glance(self) -> float:
+        """When to see again what was agreed, by the clock; 0: at the next safe point."""
+        root, member = self._root, self._member
+        if self.stopping is not None or self._endings or (member is not None and member.eager):
+            return 0.0
+        if root is not None:
+            return 0.0 if root.eager or root.measures else root.pace.next_glance(GLANCE_S)
+        if member is not None:
+            return member.pace.next_glance(member.pace.interval_s)
+        if not self._final:
+            return 0.0
+        return math.inf if self._rank else time.monotonic() + GLANCE_S
 
     def _safely(self, call: Callable[[], Any]) -> Any:
         """What another rank, or the store, does wrong, costs the steering and nothing else."""
@@ -450,7 +469,7 @@ class RankedSteering(Steering):
             self._write(ending, [(0, "", "other ranks did not say how it went")])
         self._endings = []
         self._refuse(why)
-        self._next = dict.fromkeys(KINDS, 0)
+        self._looks = dict.fromkeys(KINDS, 0.0)
 
     def _alone(self) -> None:
         """Without the others: signals are obeyed, as whoever sent one may have sent it to all; the rest is refused."""

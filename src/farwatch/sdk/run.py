@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -410,10 +411,9 @@ class Run(Recorder):
         return self._page
 
     def _care(self, now_ns: int) -> None:
-        if self._page is None:
-            super()._care(now_ns)
-        else:
-            self._page.care(now_ns, super()._care)
+        look = super()._care
+        around = look if self._page is None else partial(self._page.care, look=look)
+        self._steering.care(now_ns, around)
 
     def _look_after_agent(self) -> None:
         if self._lines is not None:

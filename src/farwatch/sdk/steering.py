@@ -123,6 +123,10 @@ class Steering(Offers):
         self._asks = True
         return self._look()
 
+    def care(self, now_ns: int, look: Callable[[int], None]) -> None:
+        """What `log` does when it is time to: `look` around."""
+        look(now_ns)
+
     def came_by(self) -> None:
         """Note that the program has full safe points of its own, so that a `log` need not be one."""
         self._polls = True
