@@ -5,6 +5,7 @@ serves one (boot, PID namespace, user, wire major). [H 6]
 """
 
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,9 +62,15 @@ def host_name(environ: Mapping[str, str] | None = None) -> str:
 
 
 def agent_key() -> str:
-    """The name of the agent that serves this process: the same in trainer and agent, without asking anybody."""
+    """What names an agent's files in a state folder: the same in trainer and agent, without asking anybody."""
     user = os.getuid() if hasattr(os, "getuid") else 0
     return f"{boot_id() or host_name()}-{pid_namespace() or 0}-{user}-{WIRE_MAJOR}"
+
+
+def agent_id(state_dir: Path) -> str:
+    """What an agent is called by a server: each state folder has an agent of its own, and they must not take each other's commands."""
+    folder = os.path.realpath(state_dir).encode("utf-8", "surrogateescape")
+    return f"{agent_key()}-{zlib.crc32(folder):08x}"
 
 
 def agent_path(state_dir: Path, suffix: str) -> Path:

@@ -54,6 +54,22 @@ def test_agent_killed_after_the_inbox_and_before_its_report_delivers_nothing_twi
     run.kill()
 
 
+def test_agents_of_two_state_folders_take_only_their_own_commands(machine: Machine) -> None:
+    """Two folders of one user on one machine, one server: each trainer hears what was asked of it."""
+    secret = json.loads((machine.state / "server.json").read_text())["secret"]
+    with Machine(machine.folder / "second") as second:
+        other = {"FARWATCH_DIR": str(second.state), "FARWATCH_SERVER": machine.address, "FARWATCH_TOKEN": secret}
+        runs = [Steered(machine, "here").start(), Steered(machine, "there").start(**other)]
+        assert len(machine.agents()) == len(second.agents()) == 1
+
+        asked = [(run, n, run.ask("call", args={"name": "evaluate", "args": {"n": n}})) for n in range(20) for run in runs]
+        ends = [run.end(one)["result"] for run, _, one in asked]
+        killed = [run.end(run.ask("kill", confirm=True))["state"] for run in runs]  # which an agent answers by itself
+
+        assert ends == [f"acc {n}" for _, n, _ in asked]
+        assert killed == ["applied", "applied"]
+
+
 def test_server_killed_between_accepting_and_delivering_keeps_its_word(machine: Machine) -> None:
     run = Steered(machine, "accepted").start()
     for pid in machine.agents():

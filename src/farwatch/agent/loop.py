@@ -24,7 +24,7 @@ from farwatch.agent.tracking import Tracked
 from farwatch.agent.transport import HttpTransport, Transport
 from farwatch.clock import Clock, SystemClock
 from farwatch.errors import DataError
-from farwatch.machine import AGENTS, agent_key
+from farwatch.machine import AGENTS, agent_id, agent_key
 from farwatch.servers import credential_for, default_server, find_server
 from farwatch.settings import Settings
 from farwatch.version import VERSION
@@ -84,7 +84,7 @@ class Agent:
 
     def run(self) -> None:
         """Work until there is nothing to do, or `stop` is set."""
-        LOG.info("agent %s of farwatch %s, process %d", agent_key(), VERSION, os.getpid())
+        LOG.info("agent %s of farwatch %s, process %d", agent_id(self._state), VERSION, os.getpid())
         self._sampling.start()
         while not self._stop.is_set():
             try:
@@ -195,7 +195,7 @@ class Agent:
                 connector(self._settings, *key),
                 self._clock,
                 poll_s=self._settings.poll_s,
-                agent_id=agent_key(),
+                agent_id=agent_id(self._state),
                 host=socket.gethostname(),
                 version=VERSION,
                 obey=lambda order: self._obey(order, server),
