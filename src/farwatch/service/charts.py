@@ -181,6 +181,10 @@ class Charts:
         """Lines to draw; see the HTTP reference for the shape. `seq` in its meta is where the live stream goes on."""
         wanted = Wanted.parse(body)
         head = {"seq": self._seq(), "epoch": self._store.epoch, "x": wanted.axis}
+        return drawn_table(head, self.drawn(wanted), many=len(wanted.lines) > 20)
+
+    def drawn(self, wanted: Wanted) -> list[Line]:
+        """The same as lines, each with its `drawn` buckets."""
         known = _Known(self._store, self._runs)
         by_metric = wanted.axis not in ("step", "time", "relative")
         known.learn(wanted.lines, (wanted.axis,) if by_metric else ())
@@ -191,7 +195,7 @@ class Charts:
             self._by_step(wanted, lines)
         else:
             self._by_time(known, wanted, lines)
-        return drawn_table(head, lines, many=len(wanted.lines) > 20)
+        return lines
 
     def _lines(
         self, known: _Known, wanted: Wanted, ref: str, name: str, rank: int, attempt: str | int

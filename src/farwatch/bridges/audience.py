@@ -1,0 +1,192 @@
+"""Who is told of what, where, and whether with a sound.
+
+A person has chats in an order. Something is sent to the first that takes it; an alarm that has not arrived within seconds goes to the
+next one as well. What belongs to nobody (a group, a chat that the environment names) gets everything once. In quiet hours and while a chat
+is muted nothing but alarms is sent; what else happened is told in one message when they end.
+"""
+
+import asyncio
+import zoneinfo
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from farwatch.bridges.base import Bridge, Message, Outcome, plain
+from farwatch.bridges.dispatch import Dispatcher, Notice, Urgency
+from farwatch.bridges.switchboard import Switchboard
+from farwatch.clock import Clock
+from farwatch.service.people import People, Person, minute_of
+from farwatch.store.meta import ChatRow
+
+FAILOVER_S = 10.0  # an alarm that has not arrived by then goes to the next chat as well
+EVENT_FAILOVER_S = 120.0
+HOPELESS = (Outcome.ASLEEP, Outcome.GONE, Outcome.REVOKED, Outcome.REFUSED)
+
+Compose = Callable[[ChatRow], Message | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Something to be told. `compose`: its words for one chat, None for nothing there; called when its turn comes.
+
+    `project`: of the run that it is about; None for what is about the server. `digest`: a line that stands for it where it was held back.
+    """
+
+    urgency: Urgency
+    about: str
+    compose: Compose
+    project: str | None = None
+    key: str | None = None
+    digest: Callable[[str], str] | None = None  # language -> line
+    closes: bool = False
+
+
+class Audience:
+    """Sends tellings to people and groups. *Threads*: the switchboard's loop."""
+
+    def __init__(self, people: People, board: Switchboard, clock: Clock) -> None:
+        self._people = people
+        self._board = board
+        self._dispatcher: Dispatcher = board.dispatcher
+        self._clock = clock
+        self._held: dict[int, list[str]] = {}  # chat -> lines of what was held back
+
+    def tell(self, telling: Telling) -> None:
+        """Send something to everybody who wants it. Never waits."""
+        for person in self._people.persons():
+            chats = [chat for chat in self._people.chats(person_no=person.no) if wants(chat, telling)]
+            if chats and "read" in person.scopes:
+                self._board.task(self._tell(person, chats, telling))
+        for chat in self._people.chats():
+            if chat.person_no is None and wants(chat, telling):
+                self._send(chat, None, telling)
+
+    def say(self, chat: ChatRow, telling: Telling) -> None:
+        """Send something to one chat, whatever else is there."""
+        person = self._people.person(chat.person_no) if chat.person_no is not None else None
+        self._send(chat, person, telling)
+
+    def change(self, key: str, about: str, compose: Compose) -> None:
+        """Change a message wherever it stands, without a sound; where nothing can be changed, nothing is said."""
+        for chat in self._people.chats():
+            bridge = self._bridge(chat)
+            if bridge is not None and bridge.caps.edit and self._dispatcher.has(chat.no, key):
+                message = compose(chat)
+                if message is not None:
+                    self._dispatcher.post(chat, Notice(Urgency.EVENT, about, replace(message, silent=True), key=key))
+
+    def reached(self, key: str) -> list[ChatRow]:
+        """Chats in which a message of this key stands."""
+        return [chat for chat in self._people.chats() if self._dispatcher.has(chat.no, key)]
+
+    async def _tell(self, person: Person, chats: list[ChatRow], telling: Telling) -> None:
+        """Try a person's chats in their order until one has taken it."""
+        alarm = telling.urgency is Urgency.ALARM
+        standing = [chat for chat in chats if telling.key is not None and self._dispatcher.has(chat.no, telling.key)]
+        for place, chat in enumerate(standing or chats):
+            last = place == len(standing or chats) - 1
+            ticket = self._send(chat, person, telling)
+            if ticket is None:
+                return
+            if telling.urgency is Urgency.PROGRESS or last:
+                return
+            try:
+                wait_s = FAILOVER_S if alarm else EVENT_FAILOVER_S
+                receipt = await asyncio.wait_for(asyncio.shield(ticket.done), wait_s)
+            except TimeoutError:
+                if not alarm:
+                    ticket.cancel()
+                continue
+            if receipt.arrived or (receipt.outcome is Outcome.UNSURE and not alarm):
+                return
+
+    def _send(self, chat: ChatRow, person: Person | None, telling: Telling) -> Any:
+        """Put it into a chat's queue; None if it is held back."""
+        quiet, alarms = self.quiet(chat, person)
+        alarm = telling.urgency is Urgency.ALARM
+        if quiet and not alarm:
+            if telling.digest is not None:
+                self._hold(chat, person, telling.digest(self._people.lang_of(chat)))
+            return None
+        message = telling.compose(chat)
+        if message is None:
+            return None
+        if quiet and not alarms:
+            message = replace(message, silent=True)
+        notice = Notice(telling.urgency, telling.about, message, key=telling.key, closes=telling.closes)
+        return self._dispatcher.post(chat, notice)
+
+    def _bridge(self, chat: ChatRow) -> Bridge | None:
+        return self._board.bridges.get(chat.channel)
+
+    # --- quiet hours
+
+    def quiet(self, chat: ChatRow, person: Person | None) -> tuple[bool, bool]:
+        """Whether nothing but alarms is sent to a chat now, and whether these make a sound."""
+        muted = int(chat.settings.get("muted_until_ms") or 0) > self._clock.wall_us() // 1000
+        hours = None if person is None else person.settings.get("quiet")
+        if hours is not None and self.quiet_left_s(person) > 0:
+            return True, bool(hours.get("alarms", True)) and not muted
+        return muted, not muted
+
+    def quiet_left_s(self, person: Person | None) -> float:
+        """Seconds until the quiet hours of a person end; 0 outside of them."""
+        hours = None if person is None else person.settings.get("quiet")
+        if person is None or hours is None:
+            return 0.0
+        begin, end = minute_of(hours.get("from")), minute_of(hours.get("to"))
+        if begin is None or end is None or begin == end:
+            return 0.0
+        now = local_time(self._clock, person)
+        minute = now.hour * 60 + now.minute
+        inside = begin <= minute < end if begin < end else minute >= begin or minute < end
+        if not inside:
+            return 0.0
+        until = now.replace(hour=end // 60, minute=end % 60, second=0, microsecond=0)
+        if until <= now:
+            until += timedelta(days=1)
+        return max(1.0, (until - now).total_seconds())
+
+    def _hold(self, chat: ChatRow, person: Person | None, line: str) -> None:
+        held = self._held.setdefault(chat.no, [])
+        held.append(line)
+        if len(held) == 1:
+            self._board.task(self._release(chat.no, person))
+
+    async def _release(self, chat_no: int, person: Person | None) -> None:
+        """Tell what was held back, once it is not quiet any more."""
+        while True:
+            await asyncio.sleep(20.0)
+            try:
+                chat = self._people.chat(chat_no)
+            except LookupError:
+                self._held.pop(chat_no, None)
+                return
+            if not self.quiet(chat, person)[0]:
+                break
+        lines = self._held.pop(chat_no, [])
+        lang = self._people.lang_of(chat)
+        head = f"While it was quiet ({len(lines)}):" if lang == "en" else f"安静期间的消息（{len(lines)}）："
+        shown = lines if len(lines) <= 20 else [*lines[:10], "…", *lines[-9:]]
+        text = "\n".join([head, *shown])
+        self._dispatcher.post(chat, Notice(Urgency.EVENT, "digest", plain(text)))
+
+
+def wants(chat: ChatRow, telling: Telling) -> bool:
+    """Whether a chat asked for this sort of thing, of this project."""
+    projects = chat.settings.get("projects")
+    if projects and telling.project is not None and telling.project not in projects:
+        return False
+    if telling.urgency is Urgency.EVENT:
+        return chat.settings.get("events") is not False
+    if telling.urgency is Urgency.PROGRESS:
+        return chat.settings.get("progress") != "off"
+    return True
+
+
+def local_time(clock: Clock, person: Person | None) -> datetime:
+    """Now, where a person is; where they have not said, where the server is."""
+    now = datetime.fromtimestamp(clock.wall_us() / 1e6, UTC)
+    zone = person.settings.get("zone") if person is not None else None
+    return now.astimezone(zoneinfo.ZoneInfo(zone)) if zone else now.astimezone()
