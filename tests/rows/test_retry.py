@@ -28,7 +28,9 @@ def refused(machine: Machine) -> int:
     machine.start_server(names_per_run=10)
     ran(machine, PROGRAM)
     with machine.api() as api:
-        assert points(ended(api, "limited"), "layer/7")[0] == []
+        run = ended(api, "limited")
+        assert points(run, "layer/7")[0] == []
+        assert sum(gap["count"] for gap in run.detail["gaps"]) >= 20
     machine.kill_agents()
     machine.kill_server()
     machine.start_server(names_per_run=1000)
@@ -57,6 +59,7 @@ def test_records_refused_under_a_limit_arrive_once_it_is_raised(machine: Machine
         assert (steps, values) == ([float(step) for step in range(20, 40)], [float(step) for step in range(20)])
         assert points(run, "loss")[0] == [*map(float, range(20)), 40.0]
         assert times == sorted(times) and run.detail["attempt"] == 1
+        assert run.detail["gaps"] == []
         began, finished = run.detail["started_ms"], run.detail["ended_ms"]
         assert began <= times[0] <= times[-1] <= finished
     assert trainer(machine)["set_aside"] == 0
@@ -70,6 +73,8 @@ def test_a_retry_under_the_same_limit_keeps_the_records(machine: Machine) -> Non
     done = machine.cli("sync", "--retry", check=False)
 
     assert done.returncode == 1
+    with machine.api() as api:
+        assert sum(gap["count"] for gap in api.run("limited").detail["gaps"]) >= 20  # still
     assert sum(journal["set_aside"] for journal in json.loads(machine.cli("status").stdout)["journals"]) >= 20 <= aside
 
     machine.kill_server()

@@ -225,6 +225,21 @@ def test_records_that_are_gone_are_shown(inside: Inside) -> None:
     assert values(inside, process.run, "a") == [1]
 
 
+def test_gap_is_closed_by_records_of_its_own_run_alone(inside: Inside) -> None:
+    process = inside.started()
+    process.send()
+    process.lose(5, "refused and set aside: too large")
+    told = {"writer": process.id, "first": 1, "count": 5}
+    for odd in (7, None, {}, {"writer": 1, "first": 1, "count": 5}, {**told, "count": 4}, {**told, "first": "x"}, {**told, "count": 2**80}):
+        inside.started(run=process.run, main=False, sibling_of=process.id).patch(delivered=[odd]).send()
+    inside.started().patch(delivered=[told]).send()
+
+    before = len(inside.runs.detail(process.run)["gaps"])
+    inside.started(run=process.run, main=False, sibling_of=process.id).patch(delivered=[told]).send()
+
+    assert (before, inside.runs.detail(process.run)["gaps"]) == (1, [])
+
+
 def test_many_writers_at_once_share_commits_and_lose_nothing(inside: Inside) -> None:
     processes = [inside.started() for _ in range(8)]
 

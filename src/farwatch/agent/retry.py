@@ -84,6 +84,8 @@ def _make_journal(folder: JournalFolder, batches: list[Batch]) -> None:
     payloads = [hello, *_schemas(folder)]
     for batch in batches:
         payloads += _payloads(folder, batch, path)
+    delivered = [{"writer": known_as, "first": batch.first, "count": batch.count} for batch in batches]
+    payloads.append(encode_json(Kind.PATCH, {"delivered": delivered}))  # behind them: then those gaps are none any more
     payloads.append(encode_json(Kind.GOODBYE, {"state": "finished", "reason": ""}))
     crc, parts = first_seed(writer), []
     for payload in payloads:

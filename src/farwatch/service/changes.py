@@ -196,9 +196,22 @@ class Applier:
         captured = body.get("capture")
         if isinstance(captured, dict):
             self._capture(captured, change)
+        delivered = body.get("delivered")
+        if isinstance(delivered, list):
+            self._close_gaps(delivered)
         declared = body.get("steer")
         if isinstance(declared, dict) and self._is_main():
             self.detail = replace(self.detail, steer=merge_declared(self.detail.steer, declared))
+
+    def _close_gaps(self, delivered: list[Any]) -> None:
+        """Records of another writer of this run that had been refused have come, in this one's journal."""
+        for told in delivered:
+            first, count = (_finite(told.get(key)) for key in ("first", "count")) if isinstance(told, dict) else (None, None)
+            if first is None or count is None or not isinstance(told.get("writer"), str):
+                continue
+            writer = self.writes.writer(told["writer"])
+            if writer is not None and writer.run_no == self.run.no:
+                self.writes.close_gap(writer.no, int(first), int(count))
 
     def _patch_config(self, body: dict[str, Any]) -> None:
         added, removed = body.get("config"), body.get("config_delete")

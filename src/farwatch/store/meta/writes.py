@@ -211,6 +211,13 @@ class Writes(Reads):
         """Note that records are gone for good."""
         self._upsert(tables.gap, [row], ["writer_no", "first"])
 
+    def close_gap(self, writer_no: int, first: int, count: int) -> None:
+        """Forget a gap of exactly these records: they have come after all."""
+        table = tables.gap
+        self._connection.execute(
+            delete(table).where(table.c.writer_no == writer_no, table.c.first == first, table.c.count == count)
+        )
+
     def put_event(self, row: dict[str, Any]) -> None:
         """Keep a command's beginning or end as the trainer told it."""
         self._upsert(tables.event, [row], ["writer_no", "number"])
