@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from farwatch.bridges.base import Message, Part
-from farwatch.service.alerts.finding import at_step, shown, span
+from farwatch.service.alerts.finding import shown, span
+from farwatch.service.alerts.names import rises
 from farwatch.wire.progress import bar_text
 from farwatch.wire.redact import mask_text
 from farwatch.wire.states import State
@@ -35,6 +36,11 @@ WORDS: dict[str, tuple[str, str]] = {  # name -> English, Chinese
     "best": ("best {name} {value} ({run})", "最佳 {name} {value}（{run}）"),
     "paused": ("paused", "已暂停"),
     "milestone": ("{percent} %", "{percent}%"),
+    "message": ("a run has a message for you", "有一个训练给你发了消息"),
+    "count_finished": ("finished", "完成"),
+    "count_failed": ("failed", "失败"),
+    "count_stopped": ("stopped", "停止"),
+    "count_preempted": ("preempted", "被抢占"),
     "condition": ("{name} {op} {limit}: now {value}", "{name} {op} {limit}：现在 {value}"),
 }
 
@@ -164,6 +170,31 @@ def ended_line(run: Mapping[str, Any], lang: str) -> str:
     return f"{GLYPHS.get(state, '■')} {named(run, 'full', lang)} {say(lang, str(state), span=duration(run['duration_ms'] / 1000, lang))}"
 
 
+def folded(
+    group: str, rows: Sequence[Mapping[str, Any]], values: Mapping[str, Any], lang: str, detail: str
+) -> Message:
+    """Many ends as one message: how many of each, the best, and those that failed by name. `values`: main metric by run id."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["state"]] = counts.get(row["state"], 0) + 1
+    tally = " · ".join(f"{GLYPHS.get(State(state), '■')} {count} {say(lang, 'count_' + state)}" for state, count in sorted(counts.items()))
+    if detail == "minimal":
+        return Message((Part(tally, "bold"),))
+    parts = [Part(f"{' '.join(group.split())[:NAME_MAX]}: {tally}", "bold")]
+    metric = next((row["main_metric"] for row in rows if row.get("main_metric")), None)
+    known = {row["id"]: value for row in rows if isinstance(value := values.get(row["id"]), int | float)}
+    if metric is not None and known:
+        pick = max if rises(metric) else min
+        best = pick(known, key=lambda one: known[one])
+        name = next(named(row, detail, lang) for row in rows if row["id"] == best)
+        parts.append(Part("\n" + say(lang, "best", name=metric, value=number(known[best]), run=name)))
+    failed = [named(row, detail, lang) for row in rows if row["state"] == State.FAILED]
+    if failed:
+        more = f" … +{len(failed) - 10}" if len(failed) > 10 else ""
+        parts.append(Part("\n✕ " + ", ".join(failed[:10]) + more))
+    return Message(tuple(parts))
+
+
 def metric_line(run: Mapping[str, Any], step: float, values: Mapping[str, Any], lang: str, detail: str) -> str:
     """One line of metrics at a step."""
     if detail == "minimal":
@@ -183,8 +214,3 @@ def clock_of(at_ms: int, now: datetime) -> str:
     moment = datetime.fromtimestamp(at_ms / 1000, now.tzinfo)
     return moment.strftime("%H:%M") if moment.date() == now.date() else moment.strftime("%d %b %H:%M")
 
-
-__all__ = [
-    "at_step", "chosen", "clock_of", "duration", "ended", "ended_line", "metric_line", "metrics_text", "named", "number", "progress_lines",
-    "running", "say", "share_of", "tail_text", "where",
-]  # fmt: skip

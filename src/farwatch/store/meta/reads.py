@@ -234,6 +234,13 @@ class Reads:
             self._connection.execute(select(table.c.name).where(*where).order_by(table.c.name)).scalars()
         )
 
+    def spool_hash(self, writer_no: int, name: str) -> str | None:
+        """The hash of a file that a journal names; None until it has come."""
+        table = tables.spool
+        query = select(table.c.sha256).where(table.c.writer_no == writer_no, table.c.name == name)
+        found: str | None = self._connection.execute(query).scalar()
+        return found
+
     def blob_used(self, sha256: str) -> bool:
         """Whether any run still refers to a blob."""
         table = tables.spool
