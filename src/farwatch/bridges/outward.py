@@ -71,7 +71,8 @@ class Outward:
     """
 
     def __init__(self, base: str = "", *, secrets: Iterable[str] = (), private: bool = False) -> None:
-        self._secrets = tuple(sorted({one for one in secrets if len(one) >= 4}, key=len, reverse=True))
+        self._secrets: tuple[str, ...] = ()
+        self.hide(*secrets)
         host = httpx2.URL(base).host if base else ""
         inside = is_private(host) if host else False
         self._private = private or inside
@@ -80,6 +81,10 @@ class Outward:
             headers={"User-Agent": AGENT}, limits=httpx2.Limits(max_connections=16, max_keepalive_connections=4),
         )  # fmt: skip
         self._proxied = not inside and bool(urllib.request.getproxies())
+
+    def hide(self, *secrets: str) -> None:
+        """Take further texts out of all reasons, such as a token that the service gave later."""
+        self._secrets = tuple(sorted({*self._secrets, *(one for one in secrets if len(one) >= 4)}, key=len, reverse=True))
 
     async def close(self) -> None:
         """Close all connections; may be called twice."""
