@@ -4,7 +4,7 @@ import string
 from dataclasses import replace
 from fractions import Fraction
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from farwatch.bridges import amounts
@@ -110,6 +110,8 @@ meant = st.one_of(
 
 @settings(max_examples=2_000, deadline=None)
 @given(meant)
+@example(Asked(Verb.START, "en", pairs=(("a", "."), ("b", "0."), ("c", "+1"), ("d", "nan"), ("e", "x y"), ("f", "1_000"))))
+@example(Asked(Verb.SCALE, "zh", name="lr", factor=Fraction(10, 3)))
 def test_what_is_written_is_read_as_it_was_meant(wanted: Asked) -> None:
     text = write(wanted)
 

@@ -16,6 +16,7 @@ class Reason(StrEnum):
     COMMAND = "unknown-command"
     NUMBER = "not-a-number"
     SWITCH = "not-on-or-off"
+    ASSIGN = "not-assigned"  # perhaps a value, perhaps the second word of a sentence
     FACTOR = "no-factor"
     UNIT = "no-unit"
     RANGE = "out-of-range"
@@ -37,6 +38,7 @@ _SAY: dict[Reason, tuple[str, str]] = {
     Reason.KNOB: ("There is no knob {word}.", "没有参数 {word}。"),
     Reason.COMMAND: ("The program has no command {word}.", "程序没有命令 {word}。"),
     Reason.NUMBER: ("Not a number: {word}. Write it like 3e-4 or 0.0003.", "不是数字：{word}。请写成 3e-4 或 0.0003。"),
+    Reason.ASSIGN: ("To set it, write {raw}", "若要设置，请写 {raw}"),
     Reason.SWITCH: ("Neither on nor off: {word}.", "不是开或关：{word}。"),
     Reason.FACTOR: (
         "Not a factor: {word}. lower and raise take a number above 1, scale and x one above 0.",

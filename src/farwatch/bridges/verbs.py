@@ -186,6 +186,8 @@ class Verbs:
         folded = fold(value)
         if not value:
             return self.wrong(Reason.FEW, name, verb=Verb.SET)
+        if kind == "str" and not (surely or piece.quoted or plain is not None):
+            return self.wrong(Reason.ASSIGN, f"{name}={value}", verb=Verb.SET)
         if kind == "str" or (kind is None and piece.quoted and surely):
             return Asked(Verb.SET, self.lang, name=name, value=value)
         if kind in (None, "bool") and folded in amounts.ON | amounts.OFF:
