@@ -39,7 +39,7 @@ PROBE_PX = 16
 LONGEST = 300  # characters of a text that are looked at
 
 # Signs of our own, and how wide they are, in em.
-_WIDE = dict(zip("−–—∞→≤≥×\u2009", (0.56, 0.54, 0.9, 0.84, 0.86, 0.58, 0.58, 0.54, 0.16), strict=True))
+_WIDE = dict(zip("−–—∞→≤≥×÷\u2009", (0.56, 0.54, 0.9, 0.84, 0.86, 0.58, 0.58, 0.54, 0.56, 0.16), strict=True))
 # Letters that have no accent to lose.
 _SPELT = dict(zip("ßæøđłœıðþµÆØĐŁŒ", "ss ae o d l oe i d th u AE O D L OE".split(), strict=True))
 
@@ -291,5 +291,6 @@ _STROKES: dict[str, tuple[tuple[tuple[float, float], ...], ...]] = {  # in em fr
     "→": (((0.06, 0.3), (0.76, 0.3)), ((0.56, 0.49), (0.77, 0.3), (0.56, 0.11))),
     "≤": (((0.5, 0.56), (0.1, 0.36), (0.5, 0.16)), ((0.1, 0.03), (0.5, 0.03))),
     "≥": (((0.08, 0.56), (0.48, 0.36), (0.08, 0.16)), ((0.08, 0.03), (0.48, 0.03))),
+    "÷": (((0.08, 0.31), (0.48, 0.31)), _ring(0.28, 0.49, 0.03), _ring(0.28, 0.13, 0.03)),
     "×": (((0.1, 0.14), (0.44, 0.48)), ((0.1, 0.48), (0.44, 0.14))),
 }

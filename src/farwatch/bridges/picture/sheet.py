@@ -166,15 +166,18 @@ class Sheet:
         """What was usual: a strip from low to high, and a dashed line in the middle."""
         heights = np.nan_to_num(frame.py(np.array(band)), nan=frame.bottom)
         low, usual, high = heights.clip(frame.top, frame.bottom).tolist()
-        thick = max(low - high, 4 * self.scale)
+        thick = max(low - high, 8 * self.scale)
         middle = (low + high) / 2
         ground = mixed(SECOND_INK, STRIP)
         self.card.box(frame.left, middle - thick / 2, frame.right, middle + thick / 2, ground)
         line, dash = np.array([[frame.left, usual], [frame.right, usual]]), 6 * self.scale
         self.card.dashes(line, self.scale, mixed(SECOND_INK, 0.5), dash, dash)
         size = round(self.text_px * 0.85)
-        above = high - self._px(8) if high - frame.top > size * 1.5 else low + size
-        self.card.text(frame.left + self._px(8), above, self.words["usual"], size, mixed(SECOND_INK, 0.8))
+        above = (
+            middle - thick / 2 - self._px(8) if high - frame.top > size * 1.5 else middle + thick / 2 + size
+        )
+        words = f"{self.words['usual']} {format_number(band[1])}"
+        self.card.text(frame.left + self._px(8), above, words, size, mixed(SECOND_INK, 0.85))
 
     def marks(self, frame: Frame, marks: Sequence[Mark]) -> None:
         """A hairline down from each sign; the words beside it where there is room, those of alerts and of later ones first."""
