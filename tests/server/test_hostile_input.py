@@ -70,6 +70,20 @@ def test_bodies_are_counted(server: Running, run: str) -> None:
     assert spooled.status == 413
 
 
+@pytest.mark.parametrize("size", [9 << 20, 60 << 20])
+def test_who_sends_too_much_hears_so(server: Running, run: str, size: int) -> None:
+    """The answer comes behind the body: a connection that is closed while its client sends is reset, and the answer with it."""
+    before = memory(server)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(f"POST /api/v1/runs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n".encode())
+        for _ in range(size >> 20):
+            connection.sendall(bytes(1 << 20))
+        answer = connection.recv(1 << 16)
+
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert memory(server) - before < 32 << 20
+
+
 def test_compressed_bombs_cost_neither_memory_nor_time(server: Running, run: str) -> None:
 
     writers = server.api("GET", f"/runs/{run}").json

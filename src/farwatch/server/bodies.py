@@ -11,6 +11,8 @@ from farwatch.errors import BodyError, ContactError, LimitError, UsageError
 from farwatch.settings import Settings
 
 NUMBER_DIGITS = 64
+DRAINED_BYTES = 64 << 20  # so much of a body that is refused is taken and dropped: who is still sending hears no answer
+DRAINED_IDLE_S = 1.0
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 # An unfinished string matches up to the end: if it failed, every quote in it would be tried again, in quadratic time.
@@ -22,11 +24,13 @@ _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 async def read(receive: Receive, headers: dict[str, str], limit: int, idle_s: float) -> bytes:
     """All bytes of the body.
 
-    Raises `LimitError` as soon as more than `limit` bytes are announced or have come, `ContactError` (408) if nothing comes for `idle_s`
-    seconds, `BodyError` if the client leaves.
+    Raises `LimitError` where more than `limit` bytes are announced or have come, and keeps none of them; `ContactError` (408) if nothing
+    comes for `idle_s` seconds; `BodyError` if the client leaves.
     """
     announced = headers.get("content-length", "")
     if announced.isdigit() and int(announced[:20]) > limit:
+        if int(announced[:20]) <= DRAINED_BYTES:
+            await _drain(receive)
         raise LimitError(f"the request body may have {limit} bytes, not {announced[:20]}")
     parts: list[bytes] = []
     size = 0
@@ -40,9 +44,25 @@ async def read(receive: Receive, headers: dict[str, str], limit: int, idle_s: fl
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
+            parts.clear()
+            if message.get("more_body", False):
+                await _drain(receive)
             raise LimitError(f"the request body may have {limit} bytes")
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+async def _drain(receive: Receive) -> None:
+    """Take what is left of a body that is refused, up to `DRAINED_BYTES`, until its client has sent it or sends nothing."""
+    left = DRAINED_BYTES
+    while left > 0:
+        try:
+            message = await asyncio.wait_for(receive(), DRAINED_IDLE_S)
+        except TimeoutError:
+            return
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            return
+        left -= len(message.get("body", b""))
 
 
 def _integer(text: str) -> int:
