@@ -8,6 +8,7 @@ import time
 import pytest
 
 from farwatch.errors import NotFoundError
+from tests import pace
 from tests.faults.machine import Machine, until
 from tests.faults.proxy import Proxy
 from tests.faults.test_network import through
@@ -49,13 +50,12 @@ def become(machine: Machine, state: str, limit_s: float, run_id: str = "it") -> 
         ("os.kill(os.getpid(), signal.SIGSEGV)", "failed", "11"),
     ],
 )
-@pytest.mark.alone
 def test_every_ending_is_known_within_5_s(machine: Machine, ending: str, state: str, reason: str) -> None:
     machine.start_server()
     trainer = machine.train(BEGIN + ending)
     trainer.wait(timeout=60)
 
-    told = become(machine, state, 5)
+    told = become(machine, state, 5 * pace.slowness())
 
     # Without exit information from the kernel the agent says what it knows and does not guess.
     assert reason in told or told == "ended without goodbye"

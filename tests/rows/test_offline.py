@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tests import pace
 from tests.faults.machine import SOURCE, Machine, until
 from tests.rows.program import ended, points, ran, said
 
@@ -221,7 +222,6 @@ if run: run.finish()
 """
 
 
-@pytest.mark.alone
 def test_killing_the_server_and_the_names_does_not_hurt_training(machine: Machine) -> None:
     """W1: S killed and name resolution broken amid 1000 calls: exit code 0, at most 10% + 2 s more than without the client."""
     spent = []
@@ -240,7 +240,7 @@ def test_killing_the_server_and_the_names_does_not_hurt_training(machine: Machin
         assert trainer.returncode == 0, said(trainer)
         spent.append(float(next(line for line in said(trainer).splitlines() if line.replace(".", "").isdigit())))
 
-    assert spent[1] < 1.1 * spent[0] + 2
+    assert spent[1] < 1.1 * spent[0] + 2 * pace.slowness()
     machine.kill_agents()
     machine.start_server()
     assert machine.cli("sync", "--server", machine.address, check=False).returncode == 0
