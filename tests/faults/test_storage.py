@@ -175,19 +175,27 @@ run.finish()
     assert set(chart) == {"a", "b"}
 
 
-def test_a_config_of_50_mb_hurts_nobody(machine: Machine) -> None:
+def test_a_config_of_50_mb_is_kept_as_a_file_and_said_so(machine: Machine) -> None:
     machine.start_server()
     source = OFFLINE.replace("offline", "online") + """
-run.config.update({"blob": "x" * 50_000_000})
+run.config.update({"lr": 0.5})
+run.config.update({"blob": "x" * 50_000_000, "token": "canary-canary"})
+print(len(run.config["blob"]))
 run.log({"value": 1.0})
 print(run.wait(60))
 run.finish()
 """
     machine.train(source).wait(120)
+    told = (machine.folder / "train0.log").read_text()
 
     assert until(lambda: machine.values("it") == [1.0], 60)
+    assert "is kept as the file config/" in told and "True" in told.splitlines()
     with machine.api() as api:
-        until(lambda: api.run("it").state == "finished", 30)
+        run = until(lambda: (found := api.run("it")).state == "finished" and found, 30)
+        assert (run.config, run.detail["gaps"], run.detail["lag"]["set_aside"]) == ({"lr": 0.5}, [], 0)
+        (path,) = [file.path for file in run.files() if file.path.startswith("config/")]
+        kept = json.loads(run.download(path, machine.folder / "got").read_text())
+    assert (kept["blob"], "canary" in str(kept["token"])) == ("x" * 50_000_000, False)
 
 
 def test_a_clock_that_jumps_bends_no_axis(machine: Machine) -> None:

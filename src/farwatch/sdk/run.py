@@ -373,7 +373,13 @@ class Run(Recorder):
     # --- what the recorder asks for
 
     def _config_changed(self, patch: dict[str, Any]) -> None:
-        self._patch({"config": self._place.mask(patch)})
+        self._record_config(patch)
+
+    def _record_config(self, patch: dict[str, Any], *, vital: bool = False) -> None:
+        """Record a change of config, masked; as a file where it is larger than a server takes."""
+        masked = self._place.mask(patch)
+        if not saving.kept_config(self, self._writer.spool, masked):
+            self._patch({"config": masked}, vital=vital)
 
     def _config_deleted(self, paths: list[str]) -> None:
         self._patch({"config_delete": paths})

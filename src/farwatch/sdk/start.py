@@ -230,7 +230,7 @@ def _begin(run: Run, sidecar: Mapping[str, Any], mapping: dict[str, Any], where:
     if sidecar["from_step"] is not None:
         run._counter, run._relative = sidecar["from_step"], 0
     if mapping:
-        run._patch({"config": where.mask(mapping)}, vital=True)
+        run._record_config(mapping, vital=True)
     if place.in_notebook():
         run._patch({"capture": {"in_notebook": True}})
     if sidecar["console"] and where.mode != "disabled":

@@ -1,7 +1,7 @@
 """How an older meta database becomes today's: numbered steps, forward only, one transaction each.
 
 A fresh database is made from `tables` at once. Step n turns version n - 1 into n and is never edited once released; the test
-`tests/meta/test_migrations.py` compares the outcome of all steps with a fresh database.
+`tests/meta/test_meta.py` compares the outcome of all steps with a fresh database.
 """
 
 import sqlite3
