@@ -251,6 +251,21 @@ def test_what_nobody_ran_here_is_not_run_again(shared: Machine, api: Api) -> Non
     assert "has not run" in told["reason"]
 
 
+def test_a_command_line_with_a_secret_is_not_kept_and_says_so(shared: Machine, api: Api) -> None:
+    mark = shared.folder / "mark-secret"
+    program = "import sys; open(sys.argv[1], 'a').write('1\\n')"
+    run_piped(shared, sys.executable, "-c", program, str(mark), "--api-key", "s3cret-word", options=("--id", "with-secret"))
+    until(final(api, "with-secret"))
+
+    command = api.run("with-secret").restart().wait(30)
+
+    assert command.state == "refused"
+    assert command.reason == "its command line holds what looks like a secret and was not kept; start it by a profile in launch.toml"
+    assert started(mark) == [1]
+    kept = [path for name in ("commands", "launches") for path in (shared.state / name).glob("*") if path.is_file()]
+    assert [path for path in kept if b"s3cret-word" in path.read_bytes()] == []
+
+
 # --- kill
 
 STUBBORN = """
@@ -294,7 +309,7 @@ def test_kill_leaves_nothing_of_a_program_under_farwatch_run(shared: Machine, ap
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     until(lambda: final_or_running(api, "kill-run"))
-    assert len(of_tree("kill-run")) >= 6
+    until(lambda: len(of_tree("kill-run")) >= 6)
 
     begun = time.monotonic()
     command = api.run("kill-run").kill().wait(20)

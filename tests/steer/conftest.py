@@ -34,6 +34,9 @@ def slow(s: float = 60.0):
     time.sleep(s)
     note("slow done")
 @run.command
+def login(token: str, layers: int = 1) -> str:
+    note(f"login with {len(token)} characters, {layers} layers")
+@run.command
 def broken():
     note("broken")
     raise RuntimeError("no <b>data</b>")

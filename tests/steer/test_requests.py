@@ -3,6 +3,8 @@
 import concurrent.futures
 import json
 import secrets
+import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -189,3 +191,29 @@ def test_interventions_are_the_same_in_the_file_and_on_the_server(run: Steered) 
     fields = ("op", "args", "actor", "channel", "old", "new", "result")
     assert [(one["id"], *map(one.get, fields)) for one in served] == [(one["command"], *map(one.get, fields)) for one in kept]
     assert len(served) == 4
+
+
+def test_secret_among_arguments_reaches_the_program_and_is_kept_nowhere(machine: Machine) -> None:
+    secret = "an0ther-s3cret-of-mine"
+    run = Steered(machine, "login").start()
+
+    asked = run.ask("call", args={"name": "login", "args": {"token": secret, "layers": 3}}, text=f"login token={secret}")
+    done = run.end(asked)
+    status, wrong = run.post("call", args={"name": "login", "args": {"token": [secret]}})
+
+    assert done["args"] == {"name": "login", "args": {"token": "•••", "layers": 3}}
+    assert (done["state"], done["text"]) == ("applied", "login token=•••")
+    assert (status, wrong["error"]["message"]) == (422, "token does not take this value")
+    assert run.notes() == [f"login with {len(secret)} characters, 3 layers"]
+    with sqlite3.connect(_meta_of(machine.state)) as database:
+        kept = [str(row) for table in ("command", "audit") for row in database.execute(f"select * from {table}")]
+    assert any("login" in row for row in kept)
+    assert not any(secret in row for row in kept)
+    ways = ("inbox", "meta.db")  # by which it went
+    files = [path for path in machine.state.rglob("*") if path.is_file() and not path.name.startswith(ways)]
+    assert [path for path in files if secret.encode() in path.read_bytes()] == []
+
+
+def _meta_of(state: Path) -> Path:
+    (found,) = state.rglob("meta.db")
+    return found

@@ -150,6 +150,8 @@ class Launcher:
 
     def _again(self, run: str) -> _Start:
         told = self._launches.recall(run)
+        if told is None and self._launches.withheld(run):
+            raise UsageError("its command line holds what looks like a secret and was not kept; start it by a profile in launch.toml")
         if told is None:
             raise UsageError(f"this machine has not run `{run[:130]}` with `farwatch run`, or has forgotten it")
         if "profile" in told:

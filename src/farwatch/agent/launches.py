@@ -3,7 +3,7 @@
 `launches/<key>.json`: one start, written before anything is started, so that a command is obeyed at most once whoever dies.
 `<key>.begun`: made by one process only, either the supervisor that then starts the program, or an agent that gives up on it.
 `launches/<slot>.lock`: held with `flock` by everything that a start has started, so that nobody starts a second one beside it.
-`commands/<run>.json`: what this user has run with `farwatch run`, to be run again.
+`commands/<run>.json`: what this user has run with `farwatch run`, to be run again; `<run>.withheld`: that it held a secret.
 """
 
 import contextlib
@@ -91,6 +91,16 @@ class Launches:
         folder = self._private(self._commands)
         _create(folder, folder / f"{run}.json", told)
         _forget(folder.glob("*.json"), KEPT_COMMANDS)
+
+    def withhold(self, run: str) -> None:
+        """Note that a command line holds what looks like a secret, which is kept nowhere; so it cannot be run again."""
+        folder = self._private(self._commands)
+        _create(folder, folder / f"{run}.withheld", {})
+        _forget(folder.glob("*.withheld"), KEPT_COMMANDS)
+
+    def withheld(self, run: str) -> bool:
+        """Whether a run's command line was not kept, because of a secret."""
+        return is_run_id(run) and (self._commands / f"{run}.withheld").exists()
 
     def recall(self, run: str) -> dict[str, Any] | None:
         """A command line that was kept; None if there is none of this run."""

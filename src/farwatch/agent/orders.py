@@ -125,7 +125,7 @@ class OrderDesk:
                 self._clock.mono_us() + int(told["expires_in_ms"]) * 1000,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError):
-            LOG.warning("a command that is none: %.200s", told)
+            LOG.warning("a command that is none: id %.64s, op %.20s", told.get("id"), told.get("op"))
             return
         if op in BY_AGENT:
             self._do(told)

@@ -21,7 +21,7 @@ from farwatch.runner.keeping import Keeper
 from farwatch.runner.relay import HANDLED, Relay, Signals
 from farwatch.sdk import launch, place, start
 from farwatch.sdk.joining import RUNNER
-from farwatch.sdk.redact import REDACT, is_secret_name, mask_argv, mask_shapes
+from farwatch.sdk.redact import REDACT, is_secret_name, mask_argv, mask_mapping, mask_shapes
 from farwatch.sdk.say import say
 from farwatch.sdk.writer import open_writer
 from farwatch.settings import Settings
@@ -151,13 +151,18 @@ def _open(asked: Asked, settings: Settings) -> _Kept | None:
 def _remember(asked: Asked, sidecar: Mapping[str, Any], state_dir: Path) -> None:
     """Keep the command line in this user's own folder, so that its agent can run it again when a person asks for it by run.
 
-    What looks like a secret in the environment is not kept. The slot tells that it runs; the program holds it with us.
+    What looks like a secret in the environment is not kept, and no command line that holds one. The slot tells that it runs; the
+    program holds it with us.
     """
     launches = Launches(state_dir)
+    argv, folder = list(asked.command), os.getcwd()
+    parameters = dict(asked.origin or {}).get("parameters") or {}
+    if mask_mapping(parameters) != parameters or (asked.origin is None and mask_argv(argv, REDACT) != argv):
+        launches.withhold(sidecar["run"])
+        return
     if asked.origin is not None:
         launches.remember(sidecar["run"], dict(asked.origin))
         return
-    argv, folder = list(asked.command), os.getcwd()
     kept = {
         name: value
         for name, value in settings_module.environment().items()

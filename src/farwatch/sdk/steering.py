@@ -32,6 +32,7 @@ from farwatch.wire.commands import (
     Order,
     WrongValue,
     newest_wishes,
+    shown_args,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -432,10 +433,8 @@ class Steering(Offers):
 
 
 def _about(order: Order) -> dict[str, Any]:
-    return {
-        "command": order.id, "seq": order.seq, "op": str(order.op), "args": json_safe(order.args), "actor": order.actor,
-        "channel": order.channel,
-    }  # fmt: skip
+    args = json_safe(shown_args(order.op, order.args))
+    return {"command": order.id, "seq": order.seq, "op": str(order.op), "args": args, "actor": order.actor, "channel": order.channel}
 
 
 def _named(error: BaseException) -> str:

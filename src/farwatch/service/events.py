@@ -5,7 +5,7 @@ from typing import Any
 
 from farwatch.service.sidecar import text
 from farwatch.store.meta import CommandRow, RunRow, WriterRow, Writes
-from farwatch.wire.commands import ENDED, KNOB_TYPES, CommandState, Op
+from farwatch.wire.commands import ENDED, KNOB_TYPES, CommandState, Op, shown_args
 from farwatch.wire.states import State
 
 TOLD = ("result", "old", "new")
@@ -49,7 +49,7 @@ def apply_command(
     return writes.put_command(
         replace(
             row, state=CommandState(state), reason=text(body.get("reason"), 1_000) or "", ended_ms=time_ms, step=step, told=told,
-            attempt=writer.attempt, delivered_ms=row.delivered_ms or time_ms,
+            attempt=writer.attempt, delivered_ms=row.delivered_ms or time_ms, args=shown_args(row.op, row.args),
         )
     )  # fmt: skip
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from farwatch.clock import Clock
-from farwatch.errors import EndedError, ExistsError, NotFoundError, UsageError
+from farwatch.errors import EndedError, NotFoundError, UsageError
 from farwatch.service.access import Actor
+from farwatch.service.asked import deliver, described, newer_wish, same, store, superseded
 from farwatch.service.asking import channel_of, check_call, check_value, client_id, expires_s, op_of
 from farwatch.service.bell import Bell
 from farwatch.service.fates import fate_of
@@ -24,7 +25,16 @@ from farwatch.service.runs import Runs
 from farwatch.service.sidecar import text
 from farwatch.settings import Settings
 from farwatch.store.meta import CommandRow, Meta, Reads, RunRow, WriterRow, Writes
-from farwatch.wire.commands import BY_TRAINER, DESIRED, EXPIRES_MAX_S, RESUME, CommandState, Op, wish_of
+from farwatch.wire.commands import (
+    BY_TRAINER,
+    DESIRED,
+    EXPIRES_MAX_S,
+    RESUME,
+    CommandState,
+    Op,
+    shown_args,
+)
+from farwatch.wire.redact import mask_text
 
 ACTOR_MAX = 100
 TEXT_MAX = 1_000
@@ -81,7 +91,7 @@ class Steer:
         with self._meta.read() as reads:
             known = reads.command(command_id)
         if known is not None:
-            return self.describe(_same(known, run.no, op))
+            return self.describe(same(known, run.no, op))
         self.permission.check(actor, op)
         args = self._check(run, op, body.get("args") or {})
         knob = (self._meta.detail(run.no).steer.get("knobs") or {}).get(args.get("name"), {})
@@ -100,10 +110,10 @@ class Steer:
         now_ms = self._now_ms()
         row = CommandRow(
             no=0, id=command_id, run_no=run.no, attempt=run.attempt, seq=0, op=op, args=args, actor=actor[:ACTOR_MAX], channel=channel,
-            text=text(body.get("text"), TEXT_MAX) or "", agent=None, state=CommandState.PENDING, reason="", accepted_ms=now_ms,
+            text=mask_text(text(body.get("text"), TEXT_MAX) or ""), agent=None, state=CommandState.PENDING, reason="", accepted_ms=now_ms,
             expires_ms=now_ms + int(expires_s(op, body.get("expires_s")) * 1000),
         )  # fmt: skip
-        stored, older = self._meta.write(lambda writes: _store(writes, row))
+        stored, older = self._meta.write(lambda writes: store(writes, row))
         self._left_ms(stored)
         self.noted([*older, stored])
         self._ring(run)
@@ -111,7 +121,7 @@ class Steer:
 
     def accept_start(self, row: CommandRow) -> dict[str, Any]:
         """Accept a command to an agent itself."""
-        stored, _ = self._meta.write(lambda writes: _store(writes, row))
+        stored, _ = self._meta.write(lambda writes: store(writes, row))
         self._left_ms(stored)
         self.noted([stored])
         self.bell.ring(f"agent:{row.agent}")
@@ -174,9 +184,9 @@ class Steer:
                 known = writes.command(row.id)
                 if known is None or known.state != CommandState.PENDING or known.delivered_ms is not None:
                     continue
-                newer = _newer_wish(writes, known)
+                newer = newer_wish(writes, known)
                 if newer is not None:
-                    ended.append(writes.put_command(_superseded(known, newer, self._now_ms())))
+                    ended.append(writes.put_command(superseded(known, newer, self._now_ms())))
                 else:
                     kept.add(row.no)
                     writes.put_command(replace(known, agent=agent[:200], told={**known.told, "writer": writer.id}))
@@ -222,7 +232,7 @@ class Steer:
             self.on_profiles(agent[:200], body["profiles"])
         delivered = [one for told in _objects(body.get("delivered")) if isinstance(one := told.get("id"), str)]
         if delivered:
-            self.noted(self._meta.write(lambda writes: _deliver(writes, delivered, agent[:200], self._now_ms()), durable=False))
+            self.noted(self._meta.write(lambda writes: deliver(writes, delivered, agent[:200], self._now_ms()), durable=False))
         for told in _objects(body.get("ended")):
             self._hear_end(agent[:200], told)
 
@@ -286,7 +296,7 @@ class Steer:
                 accepted_ms=now_ms, expires_ms=now_ms + int(EXPIRES_MAX_S * 1000), delivered_ms=None, started_ms=None, ended_ms=None,
                 step=None, agent=None, told={}, args={"name": name, "value": row.told.get("new", row.args.get("value"))},
             )  # fmt: skip
-            kept.append(_store(writes, wish)[0])
+            kept.append(store(writes, wish)[0])
         return kept
 
     # --- time
@@ -331,9 +341,9 @@ class Steer:
         """A wish whose process has died goes on to the next one, unless somebody has asked for something else since."""
 
         def again(one: CommandRow, writes: Writes) -> CommandRow:
-            newer = _newer_wish(writes, one)
+            newer = newer_wish(writes, one)
             if newer is not None:
-                return _superseded(one, newer, self._now_ms())
+                return superseded(one, newer, self._now_ms())
             told = {name: value for name, value in one.told.items() if name != "writer"}
             return replace(one, attempt=attempt, agent=None, delivered_ms=None, started_ms=None, told=told)
 
@@ -365,13 +375,7 @@ class Steer:
     def describe(self, row: CommandRow) -> dict[str, Any]:
         """A command as everybody sees it."""
         run = self._meta.run(row.run_no) if row.run_no else None
-        return {
-            "id": row.id, "run": run.id if run else None, "attempt": row.attempt, "seq": row.seq, "op": row.op, "args": row.args,
-            "actor": row.actor, "channel": row.channel, "text": row.text, "accepted_ms": row.accepted_ms, "expires_ms": row.expires_ms,
-            "delivered_ms": row.delivered_ms, "started_ms": row.started_ms, "ended_ms": row.ended_ms, "state": row.state,
-            "reason": row.reason, "step": row.step, "result": row.told.get("result"), "old": row.told.get("old"),
-            "new": row.told.get("new"),
-        }  # fmt: skip
+        return described(row, run.id if run else None)
 
     def get(self, command_id: str) -> dict[str, Any]:
         """One command. Raises `NotFoundError`."""
@@ -412,7 +416,12 @@ class Steer:
 
     def _finish(self, row: CommandRow, state: CommandState, reason: str, told: dict[str, Any] | None = None) -> None:
         now_ms = self._now_ms()
-        self._change(row, lambda one, _: replace(one, state=state, reason=reason, ended_ms=now_ms, told={**one.told, **(told or {})}))
+
+        def end(one: CommandRow, _: Writes) -> CommandRow:
+            args = shown_args(one.op, one.args)  # what it was asked with is needed no more
+            return replace(one, state=state, reason=reason, ended_ms=now_ms, args=args, told={**one.told, **(told or {})})
+
+        self._change(row, end)
 
     def _change(self, row: CommandRow, change: Callable[[CommandRow, Writes], CommandRow]) -> None:
         """Change a command that still is as it was when it was looked at; what has happened meanwhile is right."""
@@ -432,62 +441,11 @@ class Steer:
             self.bell.ring(f"agent:{agent}")
 
 
-def _same(known: CommandRow, run_no: int, op: str) -> CommandRow:
-    if known.run_no != run_no or known.op != op:
-        raise ExistsError(f"another command has the id: `{known.id}`")
-    return known
-
-
-def _store(writes: Writes, row: CommandRow) -> tuple[CommandRow, list[CommandRow]]:
-    """Add a command, and end what it makes pointless and nobody has been handed yet. One that is there already stays as it is."""
-    known = writes.command(row.id)
-    if known is not None:
-        return _same(known, row.run_no, row.op), []
-    stored = writes.add_command(row)
-    writes.add_audit(row.accepted_ms, row.actor, f"command.{row.op}", row.id, {"channel": row.channel, "args": row.args})
-    wish = _wish(row)
-    older = []
-    for other in writes.pending_commands(row.run_no) if wish is not None else ():
-        if other.no != stored.no and other.agent is None and _wish(other) == wish:
-            older.append(writes.put_command(_superseded(other, stored, row.accepted_ms)))
-    return stored, older
-
-
-def _wish(row: CommandRow) -> str | None:
-    return wish_of(row.op, row.args, row.channel)
-
-
-def _newer_wish(reads: Reads, row: CommandRow) -> CommandRow | None:
-    """A later command that asks for the same to be otherwise, and was done or may be."""
-    wish = _wish(row)
-    later = reads.commands_since(row.run_no, row.seq) if wish is not None else []
-    return next((one for one in reversed(later) if _wish(one) == wish), None)
-
-
-def _superseded(row: CommandRow, newer: CommandRow, now_ms: int) -> CommandRow:
-    """A wish that another has made pointless; one that was begun and has not ended is not known to have come to nothing."""
-    if row.started_ms is not None:
-        state, reason = CommandState.INTERRUPTED, "outcome unknown: the process ended while it was being done"
-    else:
-        state, reason = CommandState.SUPERSEDED, f"{newer.actor} asked for something else"
-    return replace(row, state=state, reason=reason, ended_ms=now_ms)
-
-
 def _may_take(row: CommandRow, writer: WriterRow) -> bool:
     """Whether a command is this process's: an event is nobody's but that of the attempt it was asked of, and of whom it was handed to."""
     if Op(row.op) in DESIRED:
         return True
     return row.attempt == writer.attempt and row.told.get("writer") in (None, writer.id)
-
-
-def _deliver(writes: Writes, command_ids: Iterable[str], agent: str, now_ms: int) -> list[CommandRow]:
-    """Note that an agent has put commands into inboxes."""
-    changed = []
-    for command_id in command_ids:
-        row = writes.command(command_id)
-        if row is not None and row.state == CommandState.PENDING and row.delivered_ms is None and row.agent == agent:
-            changed.append(writes.put_command(replace(row, delivered_ms=now_ms)))
-    return changed
 
 
 def _objects(value: Any) -> list[Mapping[str, Any]]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from farwatch.wire.redact import is_secret_name, mask_mapping
+
 
 class Op(StrEnum):
     """What a command asks for."""
@@ -98,6 +100,13 @@ class Order:
         )  # fmt: skip
 
 
+def shown_args(op: Op | str, args: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a command as people may see them and as they are kept: what looks like a secret is hidden."""
+    part = {Op.CALL: "args", Op.START: "parameters"}.get(Op(op), "")
+    given = args.get(part)
+    return {**args, part: mask_mapping(given)} if isinstance(given, dict) else args
+
+
 RESUME = "resume"  # channel of a value that is brought back to a resumed run: whatever people ask since then counts more
 
 
@@ -127,8 +136,17 @@ def read_value(declared: dict[str, Any], value: Any, *, name: str) -> Any:
     """A person's value as a declared type, checked. For knobs and for arguments of commands.
 
     `declared`: `type` (float, int, bool, str), and `min`, `max`, `choices` (inclusive; None or missing: no limit). Text is read as
-    people write numbers, full-width digits included. Raises `WrongValue`.
+    people write numbers, full-width digits included. Raises `WrongValue`, which says the value only where `name` is none of a secret.
     """
+    try:
+        return _read(declared, value, name)
+    except WrongValue:
+        if is_secret_name(name):
+            raise WrongValue(f"{name} does not take this value") from None
+        raise
+
+
+def _read(declared: dict[str, Any], value: Any, name: str) -> Any:
     kind = str(declared.get("type", "str"))
     found = _as_type(kind, value, name)
     choices = declared.get("choices")
