@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from farwatch.agent.folder import CHILD, KILLED
-from farwatch.agent.killing import kill
+from farwatch.agent.killing import Tree, kill
 from farwatch.machine import process_start
 
 
@@ -52,3 +55,31 @@ def test_who_killed_a_program_is_noted() -> None:
 
     assert (told["state"], told["result"]["signal"], program.wait(30)) == ("applied", "SIGTERM", -15)
     assert runner.folder.notes[KILLED] == {"by": "Ann"}
+
+
+def test_waiting_for_a_tree_does_not_look_at_the_whole_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process starts while it is being ended is found by its parent; all others are looked at once a second."""
+    source = (
+        "import signal, subprocess, sys, time\n"
+        "def end(*_): subprocess.Popen(['sleep', '60']); print('late', flush=True); time.sleep(60)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    program = subprocess.Popen([sys.executable, "-c", source], stdout=subprocess.PIPE)
+    assert program.stdout is not None and program.stdout.readline() == b"ready\n"
+    looks: list[float] = []
+    look = Tree._look
+    monkeypatch.setattr(Tree, "_look", lambda tree: (looks.append(time.monotonic()), look(tree))[1])
+    trainer: Any = SimpleNamespace(
+        watched=SimpleNamespace(alive=True, pid=program.pid, started=process_start(program.pid)), folder=Folder("trainer", {})
+    )
+
+    began = time.monotonic()
+    told = kill([trainer], "Ann", grace_s=2.5)
+    waited = [at for at in looks if 0.2 < at - began < 2.4]
+
+    assert (told["state"], told["result"]) == ("applied", {"processes": 2, "signal": "SIGKILL"})
+    assert len(waited) <= 3
+    assert program.wait(30) == -9
+    program.stdout.close()

@@ -6,6 +6,7 @@ because what its parents leave behind there has no parent any more. The runner i
 """
 
 import contextlib
+import glob
 import os
 import signal
 import time
@@ -18,6 +19,7 @@ from farwatch.machine import process_start, stat_fields
 
 GONE_S = 4.0  # after SIGKILL, how long to wait until the kernel has ended everything
 LOOK_S = 0.05
+EVERYONE_S = 1.0  # between two looks at all processes of the machine: a login node has thousands
 Process = tuple[int, int]  # (pid, start)
 
 
@@ -67,13 +69,18 @@ def _add_child(one: Tracked, roots: dict[int, int], sessions: set[int]) -> bool:
 
 def _wait(tree: "Tree", limit_s: float, again: int | None) -> bool:
     """Wait until nothing of the tree lives; `again`: a signal for what appears meanwhile."""
-    deadline = time.monotonic() + limit_s
-    while tree.living():
-        if time.monotonic() >= deadline:
+    began = time.monotonic()
+    everyone_s = began + EVERYONE_S
+    while tree.known_living() or tree.living():  # before nothing is left, once more at everybody
+        now = time.monotonic()
+        if now >= began + limit_s:
             return False
         time.sleep(LOOK_S)
         if again is not None:
-            tree.signal(again)
+            tree.signal(again)  # which looks at everybody
+        elif now >= everyone_s:
+            everyone_s = now + EVERYONE_S
+            tree.living()
     return True
 
 
@@ -86,8 +93,19 @@ class Tree:
         self._spared = spared
 
     def living(self) -> set[Process]:
-        """Those that live now."""
+        """Those that live now, as a look at all processes of this machine tells."""
         self._look()
+        return self._alive()
+
+    def known_living(self) -> set[Process]:
+        """The same, but for what has lost its parent since the last look; costs as much as the tree has processes."""
+        fresh = self._alive()
+        while fresh:
+            fresh = {one for pid, _ in fresh for one in _children(pid) if one[0] not in self._spared} - self.known
+            self.known |= fresh
+        return self._alive()
+
+    def _alive(self) -> set[Process]:
         return {one for one in self.known if process_start(one[0]) == one[1]}
 
     def signal(self, number: int) -> int:
@@ -115,6 +133,18 @@ class Tree:
             within |= more
             grown = bool(more)
         self.known |= {(pid, everyone[pid][2]) for pid in within}
+
+
+def _children(pid: int) -> set[Process]:
+    """The processes that a process has started itself; none where this system does not say."""
+    found = set()
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            for word in file.read().split():
+                started = process_start(int(word))
+                if started is not None:
+                    found.add((int(word), started))
+    return found
 
 
 def _signal(pid: int, started: int, number: int) -> None:
