@@ -149,3 +149,23 @@ def test_server_clock_that_is_set_changes_no_expiry(tmp_path: Path) -> None:
     clock.advance(1)
     assert (state(early), state(late)) == ("expired", "pending")
     inside.close()
+
+
+def test_kill_reaches_machines_that_become_known_while_it_waits(tmp_path: Path) -> None:
+    """A run may be killed the moment it appears: before it is known which agent its commands go by, or that it has other nodes."""
+    clock = ManualClock()
+    inside = Inside(tmp_path, load({}), clock, lambda folder: MemoryStore())
+    steer = Steer(inside.meta, inside.runs, inside.settings, clock)
+    process = inside.started()
+    process.send()
+    kill = steer.submit(process.run, {"op": "kill", "confirm": True}, Actor("Ann", frozenset({"steer"}), "peer", "ann"))["id"]
+
+    early = steer.orders("agent-2")
+    steer.hear("agent-2", {"ended": [{"id": kill, "state": "applied"}]})
+    untouched = steer.get(kill)["state"]
+    steer.arrived(process.id, "agent-2")
+    offered = [one["id"] for one in steer.orders("agent-2")]
+    steer.hear("agent-2", {"ended": [{"id": kill, "state": "applied"}]})
+
+    assert (early, untouched, offered) == ([], "pending", [kill])
+    assert steer.get(kill)["state"] == "applied"

@@ -216,14 +216,12 @@ class Steer:
         return mains[-1] if mains else None
 
     def _kill(self, reads: Reads, row: CommandRow) -> Killing:
-        """A kill, with the agents of every machine on which something of the run lives."""
+        """A kill, with the agents of every machine on which something of the run lives, also of those that came since it was asked."""
+        writers = reads.writers_of(row.run_no)
+        agents = {one.agent for one in writers if one.agent and one.ended_ms is None and one.role != "system"}
         with self._lock:
-            known = self._killing.get(row.id)
-        if known is None:
-            writers = reads.writers_of(row.run_no)
-            agents = {one.agent for one in writers if one.agent and one.ended_ms is None and one.role != "system"}
-            with self._lock:
-                known = self._killing.setdefault(row.id, Killing(agents))
+            known = self._killing.setdefault(row.id, Killing(set()))
+            known.agents |= agents
         return known
 
     def hear(self, agent: str, body: Mapping[str, Any]) -> None:
@@ -245,6 +243,8 @@ class Steer:
             if row.op == Op.KILL:
                 killing = self._kill(reads, row)
                 with self._lock:
+                    if agent not in killing.agents:
+                        return  # nobody has asked it
                     killing.answers[agent] = dict(told)
                     if killing.left:
                         return
