@@ -19,18 +19,17 @@ from farwatch.bridges import alarm_text, compose
 from farwatch.bridges.alarm_text import Scene
 from farwatch.bridges.asking import CONFIRM_S, Ask, Asker, key_of
 from farwatch.bridges.audience import Audience, Telling, local_time
-from farwatch.bridges.base import Attachment, Button, Incoming, Memory, Message
+from farwatch.bridges.base import Attachment, Button, Incoming, Memory, Message, plain
 from farwatch.bridges.curves import Curves
 from farwatch.bridges.dispatch import Urgency
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.clock import Clock
 from farwatch.errors import ConfirmError, FarwatchError, NotFoundError
-from farwatch.service.alerts.register import RESOLVED, Register, state_of
+from farwatch.service.alerts.register import RESOLVED, AlertRow, Register, state_of
 from farwatch.service.alerts.rules import HINT
 from farwatch.service.alerts.views import AlertViews
-from farwatch.service.people import People, Person
+from farwatch.service.people import ChatRow, People, Person
 from farwatch.service.runs import Runs
-from farwatch.store.meta import AlertRow, ChatRow
 
 SNOOZE_S = 3_600.0
 FOLLOW_S = 600.0
@@ -116,6 +115,14 @@ class Alarms:
                 continue
             message = replace(self.message(row, chat), buttons=(), picture=None, silent=True)
             self._audience.say(chat, Telling(Urgency.EVENT, about(row), lambda chat, message=message: message))  # type: ignore[misc]
+
+    def tell_others(self, person: Person, project: str, key: str, line: Callable[[str, str], str]) -> None:
+        """Tell everybody but one person what that person did. `line`: language and detail -> words."""
+
+        def words(chat: ChatRow) -> Message:
+            return plain(line(self._people.lang_of(chat), str(chat.settings.get("detail") or "full")), silent=True)
+
+        self._audience.tell(Telling(Urgency.EVENT, key, words, project, digest=lambda lang: line(lang, "full"), without=person.no))
 
     # --- words
 

@@ -16,8 +16,7 @@ from farwatch.bridges.base import Bridge, Message, Outcome, plain
 from farwatch.bridges.dispatch import Dispatcher, Notice, Urgency
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.clock import Clock
-from farwatch.service.people import People, Person, minute_of
-from farwatch.store.meta import ChatRow
+from farwatch.service.people import ChatRow, People, Person, minute_of
 
 FAILOVER_S = 10.0  # an alarm that has not arrived by then goes to the next chat as well
 EVENT_FAILOVER_S = 120.0
@@ -40,6 +39,7 @@ class Telling:
     key: str | None = None
     digest: Callable[[str], str] | None = None  # language -> line
     closes: bool = False
+    without: int | None = None  # the person who knows already
 
 
 class Audience:
@@ -56,7 +56,7 @@ class Audience:
         """Send something to everybody who wants it. Never waits."""
         for person in self._people.persons():
             chats = [chat for chat in self._people.chats(person_no=person.no) if wants(chat, telling)]
-            if chats and "read" in person.scopes:
+            if chats and "read" in person.scopes and person.no != telling.without:
                 self._board.task(self._tell(person, chats, telling))
         for chat in self._people.chats():
             if chat.person_no is None and wants(chat, telling):
@@ -182,7 +182,7 @@ def wants(chat: ChatRow, telling: Telling) -> bool:
         return chat.settings.get("events") is not False
     if telling.urgency is Urgency.PROGRESS:
         return chat.settings.get("progress") != "off"
-    return True
+    return chat.settings.get("alarms") is not False
 
 
 def local_time(clock: Clock, person: Person | None) -> datetime:

@@ -1,5 +1,6 @@
 """The words of notices about runs: started, how far, a line of metrics, ended. Two languages, and a form without names and values."""
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,7 @@ WORDS: dict[str, tuple[str, str]] = {  # name -> English, Chinese
     "failed": ("failed after {span}", "失败，用时 {span}"),
     "preempted": ("preempted after {span}", "被抢占，用时 {span}"),
     "step": ("step {step}", "第 {step} 步"),
+    "n_steps": ("{n} steps", "{n} 步"),
     "left": ("{span} left", "剩余 {span}"),
     "page": ("page: {url}", "页面：{url}"),
     "local": ("page: only on that machine", "页面：仅在那台机器上"),
@@ -43,6 +45,8 @@ WORDS: dict[str, tuple[str, str]] = {  # name -> English, Chinese
     "count_preempted": ("preempted", "被抢占"),
     "condition": ("{name} {op} {limit}: now {value}", "{name} {op} {limit}：现在 {value}"),
 }
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
 
 # How durations are written in Chinese; English is `span`.
 _ZH_UNITS = ((172_800.0, 86_400.0, "天", 0), (5_400.0, 3_600.0, "小时", 1), (90.0, 60.0, "分钟", 0), (-1.0, 1.0, "秒", 0))
@@ -207,6 +211,11 @@ def tail_text(text: str) -> str:
     """The last lines of a console or traceback, without secrets, short enough for a message."""
     lines = mask_text(text).rstrip().splitlines()[-TAIL_LINES:]
     return "\n".join(line[:200] for line in lines)[-TAIL_MAX:]
+
+
+def log_text(lines: Sequence[str]) -> str:
+    """Lines of a console, without secrets and colours, each short enough for a phone."""
+    return "\n".join(mask_text(_ESCAPES.sub("", line)).rstrip()[:300] for line in lines)
 
 
 def clock_of(at_ms: int, now: datetime) -> str:

@@ -15,9 +15,9 @@ from farwatch.bridges.base import Attachment
 from farwatch.bridges.picture import Line, Mark, chart_png
 from farwatch.errors import FarwatchError
 from farwatch.service.charts import Charts, Wanted
+from farwatch.service.lines import Buckets
 from farwatch.service.runs import Runs
 from farwatch.service.steer import Steer
-from farwatch.store.base import Buckets
 
 WIDTH, HEIGHT = 1000, 600
 BUCKETS = 900

@@ -16,7 +16,7 @@ from enum import StrEnum
 from farwatch.bridges.base import Address, Bridge, Message, Outcome, Receipt
 from farwatch.bridges.pace import Pace
 from farwatch.clock import Clock
-from farwatch.store.meta import ChatRow, DeliveryRow, Meta, PostRow
+from farwatch.service.people import ChatRow, DeliveryRow, Meta, PostRow
 
 log = logging.getLogger("farwatch.bridges")
 
@@ -51,6 +51,7 @@ class Notice:
     key: str | None = None
     closes: bool = False
     deletes: bool = False
+    ahead: bool = False  # of other events: somebody waits for this answer
     keep_s: float = KEEP_TRYING_S
 
 
@@ -118,7 +119,10 @@ class Dispatcher:
             box.progress[notice.key or notice.about] = ticket
         else:
             queue = box.alarms if notice.urgency is Urgency.ALARM else box.events
-            queue.append(ticket)
+            if notice.ahead:
+                queue.insert(next((place for place, one in enumerate(queue) if not one.notice.ahead and not one.tries), len(queue)), ticket)
+            else:
+                queue.append(ticket)
             while len(queue) > QUEUED_MAX:
                 self._end(queue.popleft(), Receipt(Outcome.FAILED, reason=f"dropped: {QUEUED_MAX} notices wait in this chat"))
         box.wake.set()

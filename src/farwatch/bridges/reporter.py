@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 from farwatch.bridges import compose
 from farwatch.bridges.audience import Audience, Telling
@@ -21,11 +21,9 @@ from farwatch.bridges.dispatch import Notice, Urgency
 from farwatch.bridges.folding import Folding
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.clock import Clock
-from farwatch.service.people import People
-from farwatch.service.runs import Runs
-from farwatch.store.base import Decoded, Writer
-from farwatch.store.blobs import Blobs
-from farwatch.store.meta import ChatRow, RunRow
+from farwatch.service.ingest import Decoded, Writer
+from farwatch.service.people import ChatRow, People
+from farwatch.service.runs import RunRow, Runs
 from farwatch.wire.records import Kind
 from farwatch.wire.states import State
 
@@ -40,6 +38,14 @@ MILESTONES = (25, 50, 75)  # percent, where a message cannot be changed
 IN_MEMORY_MAX = 1 << 20
 LINES_MAX = 200  # lines of one run and chat that wait together
 SILENT_JOBS = frozenset({"progress"})  # runs that a bar alone has made: its message is all there is to tell
+
+
+class Contents(Protocol):
+    """Where files lie by their hash."""
+
+    def open(self, sha256: str) -> BinaryIO: ...
+
+    def size(self, sha256: str) -> int | None: ...
 
 
 @dataclass(slots=True)
@@ -60,7 +66,7 @@ class Reporter:
     """Tells of runs. *Threads*: `publish` and `touch` by any, they only leave word; the rest in the switchboard's loop."""
 
     def __init__(
-        self, board: Switchboard, audience: Audience, people: People, runs: Runs, blobs: Blobs, clock: Clock,
+        self, board: Switchboard, audience: Audience, people: People, runs: Runs, blobs: Contents, clock: Clock,
         link: Callable[[Mapping[str, Any]], str | None], rule_on: Callable[[RunRow, str], bool],
     ) -> None:  # fmt: skip
         self._board = board

@@ -13,8 +13,7 @@ from farwatch.bridges.channels import Channel, ChannelFile, checked, from_enviro
 from farwatch.bridges.dispatch import Dispatcher, Notice, Urgency
 from farwatch.clock import Clock
 from farwatch.errors import BridgeError, FarwatchError, NotFoundError, UsageError
-from farwatch.service.people import People
-from farwatch.store.meta import Meta
+from farwatch.service.people import Meta, People
 
 log = logging.getLogger("farwatch.bridges")
 

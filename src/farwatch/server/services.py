@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from farwatch.bridges.office import Office, Parts
 from farwatch.clock import Clock
 from farwatch.errors import GapError, UsageError
 from farwatch.server.feed import Feed
@@ -21,9 +22,10 @@ from farwatch.service.hub import Hub
 from farwatch.service.ingest import Ingest, not_yet
 from farwatch.service.launching import Launching
 from farwatch.service.liveness import Liveness
+from farwatch.service.people import People
 from farwatch.service.runs import Runs
 from farwatch.service.steer import Steer
-from farwatch.settings import Settings
+from farwatch.settings import Settings, environment
 from farwatch.store.base import Store
 from farwatch.store.blobs import Blobs, FolderBlobs
 from farwatch.store.meta import Meta
@@ -52,6 +54,8 @@ class Services:
     alerts: Register
     alert_views: AlertViews
     rules: RuleBook
+    people: People
+    office: Office
     blobs: Blobs
     uploads: Uploads
     feed: Feed
@@ -114,22 +118,31 @@ def open_services(
         runs = Runs(meta, store, settings, clock)
         runs.base_url = settings.url or address
         hub = Hub(store.epoch, store.seq, runs.row, settings, clock, console_base=runs.console_base)
-        runs.on_change = hub.touch
         steer = Steer(meta, runs, settings, clock)
         steer.on_change = hub.touch
         alerts, rules = Register(meta, clock), RuleBook(meta)
         engine = Engine(runs, rules, alerts, settings, clock)
         engine.submit = steer.submit_for
         told = Told(hub, engine)
+        runs.on_change = told.touch
         ingest = Ingest(store, meta, runs, told, settings, clock)
         ingest.on_commands = steer.heard
         closers.append(ingest.close)
         alert_views = AlertViews(runs, alerts.now_ms)
-        alerts.on_change = Announcer(hub, runs, alert_views)
+        announcer = alerts.on_change = Announcer(hub, runs, alert_views)
         closers.append(engine.close)  # before ingest: it writes what it has found
         blobs = FolderBlobs(data / "blobs")
         runs.drop_blob = blobs.delete
+        charts, launching = Charts(store, runs, lambda: hub.seq), Launching(steer, meta, runs, clock)
+        people = People(meta, clock, owner=access.owner)
+        office = Office(
+            Parts(meta, runs, steer, launching, alerts, alert_views, rules, charts, blobs, people, settings, clock), data, environment()
+        )
+        announcer.listeners.append(office.alarms.changed)
+        told.listeners.append(office.reporter)
+        closers.append(office.close)  # before everything that it asks
         engine.start()
+        office.start()
         return Services(
             settings=settings,
             clock=clock,
@@ -144,9 +157,11 @@ def open_services(
             alerts=alerts,
             alert_views=alert_views,
             rules=rules,
-            charts=Charts(store, runs, lambda: hub.seq),
+            people=people,
+            office=office,
+            charts=charts,
             steer=steer,
-            launching=Launching(steer, meta, runs, clock),
+            launching=launching,
             uploads=Uploads(data, blobs, runs.spooled, settings),
             feed=Feed(runs, store, ingest, settings, clock),
             server_id=server_id,

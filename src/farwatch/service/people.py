@@ -17,7 +17,9 @@ from farwatch.clock import Clock
 from farwatch.errors import ForbiddenError, LimitError, NotFoundError, UsageError
 from farwatch.service.access import Actor
 from farwatch.service.sidecar import text
-from farwatch.store.meta import ChatRow, IdentityRow, Meta, PersonRow, StrangerRow
+from farwatch.store.meta import ChatRow, DeliveryRow, IdentityRow, Meta, PersonRow, PostRow, StrangerRow
+
+__all__ = ["ChatRow", "DeliveryRow", "Meta", "People", "Person", "PostRow", "StrangerRow"]
 
 LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"  # 31 that nobody confuses: 8 of them are 40 bits
 CODE_LENGTH = 8
@@ -35,6 +37,7 @@ LANGUAGES = ("en", "zh")
 DETAILS = ("full", "minimal")
 QUIET_FIELDS = {"from", "to", "alarms"}
 PROGRESS = ("edit", "off")
+CHAT_SETTINGS = ("lang", "detail", "progress", "alarms", "events", "every", "muted_until_ms", "projects", "watch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +401,7 @@ def checked_person(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checked_chat(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What was set of a chat: `lang`; `detail` full or minimal (no names, paths, values); `progress` edit or off; `events` on or off;
+    """What was set of a chat: `lang`; `detail` full or minimal (no names, paths, values); `progress` edit or off; `alarms`, `events`;
     `every` {"s": seconds} or {"steps": n}; `muted_until_ms`; `projects`: only these; `watch`: conditions. Raises `UsageError`.
     """
     found: dict[str, Any] = {}
@@ -407,16 +410,16 @@ def checked_chat(asked: Mapping[str, Any]) -> dict[str, Any]:
             (key == "lang" and value in LANGUAGES)
             or (key == "detail" and value in DETAILS)
             or (key == "progress" and value in PROGRESS)
-            or (key == "events" and isinstance(value, bool))
+            or (key in ("events", "alarms") and isinstance(value, bool))
             or (key == "muted_until_ms" and isinstance(value, int) and not isinstance(value, bool) and value >= 0)
             or (key == "every" and _is_every(value))
             or (key == "projects" and isinstance(value, list) and len(value) <= 100 and all(isinstance(one, str) and one for one in value))
             or (key == "watch" and isinstance(value, list) and len(value) <= 50 and all(isinstance(one, dict) for one in value))
         )
-        if not good or key not in ("lang", "detail", "progress", "events", "muted_until_ms", "every", "projects", "watch"):
+        if not good or key not in CHAT_SETTINGS:
             raise UsageError(
                 f"no `{key[:40]}` of a chat with this value",
-                hint="lang, detail (full or minimal), progress (edit or off), events, every, muted_until_ms, projects, watch",
+                hint=f"{', '.join(CHAT_SETTINGS)}; detail is full or minimal, progress edit or off",
             )
         found[key] = value
     return found

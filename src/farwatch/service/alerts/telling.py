@@ -10,20 +10,33 @@ from farwatch.store.base import Decoded, Writer
 from farwatch.store.meta import AlertRow
 
 
+class Follower(Protocol):
+    """Who wants to know of committed batches and changed runs. Must not wait."""
+
+    def publish(self, writer: Writer, decoded: Decoded) -> None: ...
+
+    def touch(self, run_id: str) -> None: ...
+
+
 class Told:
-    """Stands where ingest and liveness expect a hub: readers hear first, rules look when they have time."""
+    """Stands where ingest and liveness expect a hub: readers hear first, rules and other `listeners` look when they have time."""
 
     def __init__(self, hub: Hub, engine: Engine) -> None:
         self._hub = hub
         self._engine = engine
+        self.listeners: list[Follower] = []
 
     def publish(self, seq: int, writer: Writer, decoded: Decoded) -> None:
         self._hub.publish(seq, writer, decoded)
         self._engine.publish(seq, writer, decoded)
+        for listener in self.listeners:
+            listener.publish(writer, decoded)
 
     def touch(self, run_id: str) -> None:
         self._hub.touch(run_id)
         self._engine.touch(run_id)
+        for listener in self.listeners:
+            listener.touch(run_id)
 
 
 class Listener(Protocol):

@@ -1,0 +1,94 @@
+"""Everything about chats, wired: what a server opens and closes, and what its routes ask."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from farwatch.bridges.alarms import Alarms
+from farwatch.bridges.asking import Asker, Questions
+from farwatch.bridges.audience import Audience
+from farwatch.bridges.base import Incoming
+from farwatch.bridges.channels import ChannelFile
+from farwatch.bridges.curves import Curves
+from farwatch.bridges.reporter import Contents, Reporter
+from farwatch.bridges.switchboard import Switchboard
+from farwatch.bridges.talk import Talk
+from farwatch.clock import Clock
+from farwatch.service.alerts import Register, RuleBook
+from farwatch.service.alerts.views import AlertViews
+from farwatch.service.charts import Charts
+from farwatch.service.launching import Launching
+from farwatch.service.people import Meta, People
+from farwatch.service.runs import RunRow, Runs
+from farwatch.service.steer import Steer
+from farwatch.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What chats need of a server."""
+
+    meta: Meta
+    runs: Runs
+    steer: Steer
+    launching: Launching
+    alerts: Register
+    alert_views: AlertViews
+    rules: RuleBook
+    charts: Charts
+    blobs: Contents
+    people: People
+    settings: Settings
+    clock: Clock
+
+
+class Office:
+    """The chats of a server. *Threads*: `start`, `close` and the board's calls by any; see there."""
+
+    def __init__(self, parts: Parts, data: Path, environ: Mapping[str, str]) -> None:
+        file = ChannelFile(data, parts.clock)
+        self._settings = parts.settings
+        self._runs = parts.runs
+        self._rules = parts.rules
+        self._meta = parts.meta
+        self._clock = parts.clock
+        self.people = parts.people
+        self.board = Switchboard(file, parts.people, parts.meta, parts.clock, environ)
+        self.audience = Audience(parts.people, self.board, parts.clock)
+        self.curves = Curves(parts.charts, parts.runs, parts.steer)
+        asker = Asker(parts.steer, parts.launching)
+        self.alarms = Alarms(
+            self.board, self.audience, parts.people, parts.runs, parts.alerts, parts.alert_views, asker, self.curves, parts.clock,
+            file.memory("buttons"), self.link,
+        )  # fmt: skip
+        self.reporter = Reporter(
+            self.board, self.audience, parts.people, parts.runs, parts.blobs, parts.clock, self.link, self._rule_on
+        )
+        self.talk = Talk(parts, self.board, self.alarms, self.curves, asker, Questions(parts.clock), self.link)
+        self.board.on_incoming = self._hear
+        self.board.on_ready = self._ready
+
+    def start(self) -> None:
+        """Open the channels."""
+        self.board.start()
+
+    def close(self) -> None:
+        """Close them; may be called twice."""
+        self.board.close()
+        self.curves.close()
+
+    def link(self, run: Mapping[str, Any]) -> str | None:
+        """The address of a run's page, where the server has a public one: a loopback address is of no use on a phone."""
+        return f"{self._settings.url.rstrip('/')}/r/{run['short']}" if self._settings.url else None
+
+    def _rule_on(self, run: RunRow, name: str) -> bool:
+        return self._rules.of(run.project, run.id)[name].on
+
+    def _ready(self) -> None:
+        self.board.task(self.reporter.work())
+        now_ms = self._clock.wall_us() // 1000
+        self._meta.enqueue(lambda writes: writes.people.forget_old(now_ms), durable=False)
+
+    async def _hear(self, incoming: Incoming) -> None:
+        await self.talk.hear(incoming)
