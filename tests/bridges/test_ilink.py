@@ -703,3 +703,29 @@ def test_an_independent_client_works_against_the_fake(monkeypatch: pytest.Monkey
             assert it.fake.refusals == ["no credits left"]
 
     run(test)
+
+
+def test_a_disk_that_is_full_ends_neither_hearing_nor_speaking(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with chatting() as (bridge, it):
+
+            def full(value: Any) -> None:
+                raise OSError(28, "No space left on device")
+
+            monkeypatch.setattr(it.memory, "save", full)
+            await it.wake(bridge, "status")
+            assert (await bridge.send(it.fake.chat, plain("x"))).outcome is Outcome.SENT
+            await it.wake(bridge, "again")
+
+    run(test)
+
+
+def test_an_answer_of_a_new_shape_is_waited_out() -> None:
+    async def test() -> None:
+        async with chatting() as (bridge, it):
+            it.memory.save({**it.memory.load(), "made_ms": 1, "held_ms": "soon"})  # no number: a fault within a poll
+            await until(lambda: 30 in it.paused)
+            it.memory.save({**it.memory.load(), "made_ms": 2, "held_ms": 0})
+            await it.wake(bridge, "status")
+
+    run(test)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -594,3 +595,40 @@ class _Quiet:
     def debug(self, message: str, *args: Any) -> None: ...
 
     info = warn = error = debug
+
+
+def test_a_service_with_a_fault_at_the_log_in_is_tried_again_soon() -> None:
+    async def test() -> None:
+        async with FakeWecom().serving() as fake:
+            answers = iter([{"errcode": -1, "errmsg": "system busy"}, {"hello": 1}])
+            real = fake._login
+
+            async def login(socket: Any, frame: Any, req_id: str) -> None:
+                answer = next(answers, None)
+                if answer is None:
+                    await real(socket, frame, req_id)
+                else:
+                    await socket.send(json.dumps({"headers": {"req_id": req_id}, **answer}))
+
+            fake._login = login  # type: ignore[method-assign]
+            bridge = made(fake, Timing(first_s=0.01, most_s=0.02, refused_s=60))
+            await bridge.open(_ignore)
+            await until(lambda: bridge.condition().ok)
+            await bridge.close()
+
+    run(test)
+
+
+def test_a_card_that_cannot_be_kept_is_sent_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(value: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def test() -> None:
+        memory = KeptMemory()
+        monkeypatch.setattr(memory, "save", full)
+        async with connected(memory=memory) as (bridge, fake, _):
+            receipt = await bridge.send(fake.chat, plain("x", buttons=ALARM))
+
+            assert receipt.outcome is Outcome.SENT and fake.seen()[0].buttons == ("Stop", "Lower")
+
+    run(test)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from farwatch.clock import Clock
 
@@ -284,6 +284,15 @@ class Bridge(Protocol):
 
     def condition(self) -> Condition:
         """How the channel is, from memory."""
+        ...
+
+
+@runtime_checkable
+class Credited(Protocol):
+    """What a bridge whose `caps.reply_credits` is a number has beside."""
+
+    def credits(self, address: Address) -> tuple[int, int]:
+        """How many things may still be said there, and until when (ms since 1970); (0, 0) where nobody has written yet."""
         ...
 
 

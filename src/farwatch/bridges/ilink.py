@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from farwatch.bridges import ilink_media
 from farwatch.bridges.base import (
@@ -31,7 +32,7 @@ from farwatch.bridges.base import (
     split,
 )
 from farwatch.bridges.ilink_wire import ASLEEP, BASE, CDN, EXPIRED, Wire, refusal
-from farwatch.bridges.outward import Unreached
+from farwatch.bridges.outward import Unreached, is_private
 from farwatch.errors import BridgeError
 
 TEXT_MAX = 4_000
@@ -75,7 +76,8 @@ class Ilink:
     def __init__(
         self, setup: Setup, timing: Timing | None = None, *, sleep: Sleep = asyncio.sleep, pause: Sleep = asyncio.sleep
     ) -> None:
-        if not setup.get("url", BASE).startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        url = urlsplit(setup.get("url", BASE))
+        if not url.hostname or (url.scheme != "https" and not (url.scheme == "http" and is_private(url.hostname))):
             raise BridgeError("the address of the iLink service begins with https://")
         self._setup = setup
         self._timing = timing or Timing()
@@ -198,13 +200,19 @@ class Ilink:
         return self._setup.clock.wall_us() // 1000
 
     def _save(self) -> None:
-        """Keep the state, unless somebody has logged in anew meanwhile."""
-        if _session(self._setup.memory.load()) == _session(self._kept):
-            self._setup.memory.save(self._kept)
+        """Keep the state, unless somebody has logged in anew meanwhile. On a full disk it lives on without being kept."""
+        try:
+            if _session(self._setup.memory.load()) == _session(self._kept):
+                self._setup.memory.save(self._kept)
+        except OSError as error:
+            _LOG.error("what WeChat allows is not kept: %s", error.strerror)
 
     def _adopt(self) -> None:
         """Take over a session that was made meanwhile."""
-        stored = self._setup.memory.load()
+        try:
+            stored = self._setup.memory.load()
+        except OSError:
+            return
         if _session(stored) != _session(self._kept):
             self._kept = stored
             self._wire.hide(self._token)
@@ -332,6 +340,9 @@ class Ilink:
                     code = await self._poll()
             except Unreached as error:
                 self._contact = Condition(False, "no-contact", f"no contact with WeChat: {error.receipt.reason}")
+                code = None
+            except Exception as error:  # the border to a service that changes: it must be heard again
+                _LOG.error("an answer of WeChat was not understood: %s", type(error).__name__)
                 code = None
             if code == EXPIRED:
                 self._expire()

@@ -130,7 +130,7 @@ class Login:
             base = self._wire.trusted(str(found.get("redirect_host") or ""))
             if base is None:
                 raise BridgeError("WeChat sends the log-in to a foreign host", hint="nothing was sent there; begin again")
-            self._base = base
+            self._base = base.rstrip("/")
             return LoginState("redirect", "scanned; going on at another of WeChat's hosts")
         if status == "binded_redirect":
             if self._held:
@@ -155,7 +155,7 @@ class Login:
             raise BridgeError("WeChat confirmed, but gave no session", hint="begin again")
         if base is None:
             raise BridgeError("WeChat names a foreign host for the session", hint="nothing was sent there; begin again")
-        self._keep({"token": token, "base": base, "bot": str(found.get("ilink_bot_id") or ""), "user": user})
+        self._keep({"token": token, "base": base.rstrip("/"), "bot": str(found.get("ilink_bot_id") or ""), "user": user})
         return LoginState("confirmed", "connected; write the bot any message, so that it may answer", done=True)
 
     def _keep(self, session: dict[str, Any]) -> None:

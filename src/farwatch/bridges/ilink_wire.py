@@ -41,7 +41,7 @@ class Wire:
         await self._outward.close()
 
     def trusted(self, address: str) -> str | None:
-        """An address of the service's own choosing, if a token may go there, without a slash at its end."""
+        """An address of the service's own choosing, if a token may go there."""
         here = urlsplit(self.base)
         parts = urlsplit(address if "://" in address else f"{here.scheme}://{address}")
         host = parts.hostname or ""
@@ -51,7 +51,7 @@ class Wire:
             good = is_private(host)
         else:
             good = parts.scheme == "https" and (host == here.hostname or host.endswith(".weixin.qq.com"))
-        return parts.geturl().rstrip("/") if good else None
+        return parts.geturl() if good else None
 
     async def post(
         self, path: str, body: Mapping[str, Any], *, token: str = "", base: str = "", answer_s: float = ANSWER_S

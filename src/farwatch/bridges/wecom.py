@@ -7,6 +7,7 @@ card can be changed, once, within 5 s of a press; hence no edits. What answers s
 import asyncio
 import base64
 import hashlib
+import logging
 import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ ANSWER_S = 6 * 60.0  # that a message can be answered as such
 UPDATE_S = 5.0  # that a card can be changed after a press
 REMEMBERED = 200
 CARDS_KEPT = 50
+_LOG = logging.getLogger(__name__)
 
 _LATER = {45009: 60.0, 45033: 5.0, 846607: 60.0}  # too often; too many at once: seconds to wait
 _FAULTS = {-1, 6000}  # busy, or two at the same time
@@ -238,7 +240,10 @@ class Wecom:
         self._cards[str(card["task_id"])] = card
         while len(self._cards) > CARDS_KEPT:
             del self._cards[next(iter(self._cards))]
-        self._setup.memory.save({**self._setup.memory.load(), "cards": list(self._cards.values())})
+        try:
+            self._setup.memory.save({**self._setup.memory.load(), "cards": list(self._cards.values())})
+        except OSError as error:  # a full disk; the card is known until the next start
+            _LOG.warning("a card is not kept: %s", error.strerror)
 
     # -- in
 

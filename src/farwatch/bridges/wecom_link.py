@@ -23,6 +23,7 @@ from farwatch.bridges.outward import AGENT, CONNECT_S, Unreached, is_private
 from farwatch.errors import BridgeError
 
 FRAME_MAX_BYTES = 8 << 20
+FAULTS = {-1, 6000, 45009, 45033}  # busy, or asked too often: nothing is wrong with the request
 WAITING_MAX = 1_000  # callbacks that are not handed on yet
 _SILENT = logging.Logger("farwatch.wecom", logging.CRITICAL + 1)  # the library's own shows frames, and the first holds the secret
 _LOG = logging.getLogger(__name__)
@@ -109,9 +110,12 @@ class Link:
                 await asyncio.gather(reader, return_exceptions=True)
 
     def _check(self, answer: Frame) -> None:
-        if answer.get("errcode") != 0:
+        code = answer.get("errcode")
+        if not isinstance(code, int) or code in FAULTS:
+            raise Unreached(Receipt(Outcome.FAILED, reason=f"WeCom has a fault of its own: {self.clean(answer.get('errmsg'))} ({code})"))
+        if code != 0:
             raise BridgeError(
-                f"WeCom does not take this bot: {self.clean(answer.get('errmsg'))} ({answer.get('errcode')})",
+                f"WeCom does not take this bot: {self.clean(answer.get('errmsg'))} ({code})",
                 hint="copy bot id and secret again from the bot's page: API mode, long connection",
             )
 
@@ -167,6 +171,9 @@ class Link:
             except BridgeError as error:
                 self.condition = Condition(False, "revoked", str(error))
                 pause = self._timing.refused_s
+            except Exception as error:  # the border to a service that changes: it must be reached again
+                _LOG.error("the connection to WeCom ended by a fault: %s", type(error).__name__)
+                self.condition = Condition(False, "no-contact", f"a fault of the connection: {type(error).__name__}")
             if self.condition.code == "taken-over":
                 return
             if loop.time() - since > self._timing.steady_s:
