@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from e2e_server import Server, wait_until
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 from test_steer import commands, open_run, trained
 
 SCRIPT = """
@@ -160,3 +160,56 @@ def test_rule_pauses_the_run_and_the_page_says_so(server: Server, page: Page, pr
         expect(card).to_contain_text(re.compile(r"then\s*Pause · sent"))
         card.get_by_role("button", name="Unpause").click()
         expect(card.get_by_role("button", name="Pause", exact=True)).to_have_count(0)
+
+
+def test_alert_stops_its_run_by_keyboard(server: Server, page: Page, project: str) -> None:
+    with trained(server, project, SCRIPT) as (run, process), server.api() as api:
+        ask(server, f"runs/{run.id}/commands", {"op": "call", "args": {"name": "spoil"}})
+        wait_until(lambda: ask(server, f"runs/{run.id}/alerts")["alerts"], "the alert is there")
+        page.goto(f"{server.address}/alerts?run={run.id[:7]}")
+        card = page.get_by_role("article", name=re.compile("loss is NaN"))
+        card.get_by_role("button", name="Stop calm-heron").focus()
+
+        page.keyboard.press("Enter")  # nothing is held: it asks
+        sure = page.get_by_role("dialog", name="Stop calm-heron?")
+        expect(sure).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(sure).to_have_count(0)
+        expect(card.get_by_role("button", name="Stop calm-heron")).to_be_focused()
+        assert [row["op"] for row in commands(server, run)] == ["call"]
+        page.keyboard.press("Enter")
+        sure.get_by_role("button", name="Stop", exact=True).focus()
+        page.keyboard.press("Enter")
+
+        expect(card.get_by_role("status").filter(has_text="Stop ·")).to_be_visible()
+        wait_until(lambda: api.run(run.id).detail["state"] == "stopped", "the run is stopped")
+        assert process.wait(30) == 0
+
+
+def test_alert_and_reason_are_in_the_language_of_the_page(
+    server: Server, browser: Browser, project: str
+) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, locale="zh-CN")
+    with trained(server, project, SCRIPT) as (run, process):
+        page = context.new_page()
+        page.goto(f"{server.address}/r/{run.id[:7]}")
+        page.get_by_role("button", name="spoil", exact=True).click()
+        told = page.get_by_role("link", name=re.compile("loss 从第 [\\d,]+ 步起为 NaN"))
+        expect(told).to_be_visible()
+        page.get_by_role("button", name="建议停止").click()
+        expect(page.get_by_text(re.compile("步起为 NaN. 此前最后一个值是"))).to_be_visible()
+        page.keyboard.press("Escape")
+        mark = page.get_by_role("figure", name="other").get_by_role("button", name=re.compile("▲ loss 从第"))
+        expect(mark).to_be_visible()
+
+        told.click()
+        card = page.get_by_role("article", name=re.compile("loss 从第"))
+        expect(card).to_contain_text(re.compile(r"\d+\s秒前"))
+        card.get_by_role("button", name="确认").click()
+        expect(card).to_contain_text("已确认")
+
+        process.kill()
+        card.get_by_role("link", name="calm-heron").click()
+        expect(page.locator("header.head")).to_contain_text("失败")
+        expect(page.locator("header.head")).to_contain_text("被信号 9 终止")
+    context.close()

@@ -25,6 +25,16 @@ sys.stdin.readline()
 raise RuntimeError("a long reason " + "r" * 200)
 """
 
+MANY = """
+import sys, farwatch
+
+for k in range(20):
+    run = farwatch.init(project=sys.argv[1], name=f"one-of-many-runs-{k}", system=False)
+    for step in range(10):
+        run.log({"loss": 1.0 / (step + k + 1)}, step=step)
+    run.finish()
+"""
+
 # Every page, and what is there once it is drawn.
 PLACES = {
     "": "a[href$='p/phone']",
@@ -89,8 +99,20 @@ def test_nothing_is_wider_than_the_screen_and_all_can_be_tapped(
     assert phone_page.evaluate(SMALL) == []
 
 
-# a failed run says why above its charts
-@pytest.mark.parametrize(("path", "top"), [("p/phone", 220), ("r/{run}", 250), ("r/{run}/system", 844)])
+def test_many_runs_make_no_page_wider(server: Server, phone_page: Page, project: str) -> None:
+    """M1. Words for screen readers in a list that scrolls sideways belong to the list."""
+    server.train(MANY, project)
+    with server.api() as api:
+        runs = server.ended(api, project, 20)
+    shown = ",".join(run.id[:7] for run in runs)
+    phone_page.goto(f"{server.address}/p/{project}?runs={shown}")
+    expect(phone_page.locator(".u-over").first).to_be_visible()
+
+    assert phone_page.evaluate(WIDER) == []
+    assert phone_page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize(("path", "top"), [("p/phone", 220), ("r/{run}", 220), ("r/{run}/system", 844)])
 def test_charts_stand_in_one_column_and_the_first_is_near_the_top(
     server: Server, phone_page: Page, short: str, path: str, top: int
 ) -> None:

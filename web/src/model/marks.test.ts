@@ -13,11 +13,17 @@ describe('marks', () => {
 
   it('stand for alerts that fired', () => {
     const alert = { id: 7, run: 'r', level: 'ring', title: 'loss is NaN', step: 9, time_ms: 4000, fired_ms: 5000 } as unknown as AlertRow;
-    expect(alertMarks([alert, { ...alert, id: 8, fired_ms: null }, { ...alert, id: 9, run: null }])).toMatchObject([{ key: 'alert 7', kind: 'ring', step: 9, timeMs: 4000 }]);
+    expect(alertMarks([alert, { ...alert, id: 8, fired_ms: null }, { ...alert, id: 9, run: null }], (row) => row.title)).toMatchObject([{ key: 'alert 7', kind: 'ring', step: 9, timeMs: 4000 }]);
   });
 
   it('have a place on the axes of steps and times', () => {
     expect([markX(mark('a'), 'step', 1000), markX(mark('a'), 'time', 1000), markX(mark('a'), 'relative', 1000), markX(mark('a'), 'epoch', 1000)]).toEqual([5, 3000, 2, null]);
+  });
+
+  it('have the colour of a run while they are of one run', () => {
+    const of = (run: string, colour: number): Mark => ({ ...mark(run), run, colour });
+    const spots = spotsOf([{ left: 1, mark: of('r', 3) }, { left: 2, mark: of('r', 3) }, { left: 40, mark: of('r', 3) }, { left: 41, mark: of('s', 4) }], 10);
+    expect(spots.map(({ colour }) => colour)).toEqual([3, undefined]);
   });
 
   it('are one where they lie close, as grave as the gravest', () => {

@@ -13,6 +13,8 @@ export interface Mark {
   words: string;
   /** `Ann · page`; nothing for an alert. */
   who: string;
+  /** Of its run, where several are drawn. */
+  colour?: number;
 }
 
 /** Marks that lie so close that one finger meets them. */
@@ -20,6 +22,8 @@ export interface Spot {
   left: number;
   kind: Mark['kind'];
   marks: Mark[];
+  /** The colour of the run to which all of them belong. */
+  colour?: number | undefined;
 }
 
 export function commandMarks(rows: readonly CommandRow[], words: (row: CommandRow) => string, who: (row: CommandRow) => string): Mark[] {
@@ -31,11 +35,11 @@ export function commandMarks(rows: readonly CommandRow[], words: (row: CommandRo
 }
 
 /** Alerts that people were told of; what healed before that leaves no mark. */
-export function alertMarks(rows: readonly AlertRow[]): Mark[] {
+export function alertMarks(rows: readonly AlertRow[], title: (row: AlertRow) => string): Mark[] {
   return rows.flatMap((row) => {
     if (row.run === null || row.fired_ms === null) return [];
     const step = row.step === null ? null : toNumber(row.step);
-    return [{ key: `alert ${row.id}`, kind: row.level, run: row.run, step: Number.isFinite(step) ? step : null, timeMs: row.time_ms ?? row.fired_ms, words: row.title, who: '' }];
+    return [{ key: `alert ${row.id}`, kind: row.level, run: row.run, step: Number.isFinite(step) ? step : null, timeMs: row.time_ms ?? row.fired_ms, words: title(row), who: '' }];
   });
 }
 
@@ -54,7 +58,8 @@ export function spotsOf(placed: readonly { left: number; mark: Mark }[], near: n
     if (last && left - last.left < near) {
       last.marks.push(mark);
       if (grave[mark.kind] > grave[last.kind]) last.kind = mark.kind;
-    } else spots.push({ left, kind: mark.kind, marks: [mark] });
+      if (last.marks.some((other) => other.run !== mark.run)) last.colour = undefined;
+    } else spots.push({ left, kind: mark.kind, marks: [mark], colour: mark.colour });
   }
   return spots;
 }

@@ -16,10 +16,11 @@ describe('formatNumber', () => {
 describe('other formats', () => {
   it('shortens large numbers for axes', () => {
     expect([0, 500, 9500, 12000, 250000, 3e6].map(formatShort)).toEqual(['0', '500', '9,500', '12k', '250k', '3M']);
+    expect([2e12, 1e15, 5e17, -1e18].map((value) => formatShort(value))).toEqual(['2T', '1e15', '5e17', '−1e18']);
   });
 
   it('uses two units of time at most', () => {
-    expect([900, 59_000, 61_000, 3_720_000, 190_000_000].map(formatDuration).map((text) => text.replaceAll('\u2009', ' '))).toEqual([
+    expect([900, 59_000, 61_000, 3_720_000, 190_000_000].map((ms) => formatDuration(ms)).map((text) => text.replaceAll('\u2009', ' '))).toEqual([
       '0 s', '59 s', '1 min', '1 h 2 min', '2 d 4 h',
     ]);
   });

@@ -52,14 +52,15 @@ export function formatShort(value: number, digits = 3): string {
   if (!Number.isFinite(value)) return formatNumber(value);
   if (digits > 6) return formatNumber(value, digits);
   const size = Math.abs(value);
+  if (size >= 1e15) return formatNumber(value, digits); // zeros before a letter would have to be counted
   for (const [limit, unit] of [[1e12, 'T'], [1e9, 'G'], [1e6, 'M'], [1e4, 'k']] as const)
     if (size >= limit) return `${formatNumber(value / (limit === 1e4 ? 1e3 : limit), digits)}${unit}`;
   return formatNumber(value, digits);
 }
 
 /** How long in one unit, for a narrow column: `42 s`, `19 h`. */
-export function formatAge(ms: number): string {
-  return formatDuration(ms).split(' ')[0]!;
+export function formatAge(ms: number, units: Units = UNITS): string {
+  return formatDuration(ms, units).split(' ')[0]!;
 }
 
 export function formatBytes(bytes: number, digits = 3): string {
@@ -73,16 +74,20 @@ export function formatBytes(bytes: number, digits = 3): string {
   return `${unit === 0 ? size : formatNumber(size, digits)}${THIN}${units[unit]}`;
 }
 
-/** How long: `42 s`, `4:05 min`, `3 h 12 min`, `2 d 4 h`: two units at most. */
-export function formatDuration(ms: number): string {
+/** Words for seconds, minutes, hours and days. */
+export type Units = readonly [string, string, string, string];
+const UNITS: Units = ['s', 'min', 'h', 'd'];
+
+/** How long: `42 s`, `4 min`, `3 h 12 min`, `2 d 4 h`: two units at most. */
+export function formatDuration(ms: number, [s, min, h, d]: Units = UNITS): string {
   const seconds = Math.max(0, Math.floor(ms / 1000));
-  if (seconds < 60) return `${seconds}${THIN}s`;
+  if (seconds < 60) return `${seconds}${THIN}${s}`;
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes}${THIN}min`;
+  if (minutes < 60) return `${minutes}${THIN}${min}`;
   const hours = Math.floor(minutes / 60);
-  if (hours < 24) return minutes % 60 ? `${hours}${THIN}h ${minutes % 60}${THIN}min` : `${hours}${THIN}h`;
+  if (hours < 24) return minutes % 60 ? `${hours}${THIN}${h} ${minutes % 60}${THIN}${min}` : `${hours}${THIN}${h}`;
   const days = Math.floor(hours / 24);
-  return hours % 24 ? `${days}${THIN}d ${hours % 24}${THIN}h` : `${days}${THIN}d`;
+  return hours % 24 ? `${days}${THIN}${d} ${hours % 24}${THIN}${h}` : `${days}${THIN}${d}`;
 }
 
 /** How long, as a progress bar writes it: `04:05`, `3:12:05`. */

@@ -142,4 +142,13 @@ export const STEER = {
   'launch.noneText': 'On the machine that should train, write down what may be started there. Only its owner can; from here, values of its parameters are chosen, never a command.',
   'launch.noneWhere': 'Save it as launch.toml in the state folder, which `farwatch doctor` shows. It appears here by itself while the agent of that machine runs.',
   'launch.again': 'Run again…',
+  'again.title': '{name} again',
+  'again.word': 'again',
+  'again.from': 'from step {n}',
+  'again.place': 'Go on from',
+  'again.beginning': 'the beginning',
+  'again.profile': 'Profile',
+  'again.running': 'It is still running. One more may be refused, or want the same files.',
+  'again.exact': 'Exactly as it was, on {host}: its command, folder and environment. To change something, its machine needs a profile for it in launch.toml.',
+  'again.cannot': 'Nothing here knows how this run was started. What is started like this, or by a profile, can be run again.',
 } as const;

@@ -144,4 +144,13 @@ export const STEER_ZH: Record<keyof typeof STEER, string> = {
   'launch.noneText': '在负责训练的机器上，写明那里可以启动什么。只有机器的主人可以这样做；在这里只能选择参数的值，不能输入命令。',
   'launch.noneWhere': '将其保存为状态文件夹中的 launch.toml（用 `farwatch doctor` 查看位置）。只要那台机器的代理在运行，它就会自动出现在这里。',
   'launch.again': '再次运行…',
+  'again.title': '再次运行 {name}',
+  'again.word': '再次运行',
+  'again.from': '从第 {n} 步开始',
+  'again.place': '起点',
+  'again.beginning': '从头开始',
+  'again.profile': '启动项',
+  'again.running': '它仍在运行。再启动一个可能会被拒绝，或用到同样的文件。',
+  'again.exact': '在 {host} 上原样运行：命令、文件夹和环境都不变。若要修改，需要在那台机器的 launch.toml 中为它写一个启动项。',
+  'again.cannot': '这里不知道该运行是如何启动的。用这种方式或通过启动项启动的运行可以再次运行。',
 };

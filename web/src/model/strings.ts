@@ -1,5 +1,6 @@
 /** Every word of the page, here in English. `{name}` is replaced; counts choose their own words where it matters. */
 
+import type { TitledAlert } from './alert-title.zh';
 import { STEER } from './strings.steer';
 
 export const en = {
@@ -31,6 +32,12 @@ export const en = {
   'empty.metrics': 'No metric matches this filter.',
   'empty.selectPhone': 'Select runs in the list to see their charts together.',
   'empty.select': 'Select runs on the left to see their charts together.',
+  'unit.s': 's',
+  'unit.min': 'min',
+  'unit.h': 'h',
+  'unit.d': 'd',
+  'unit.min1': 'min',
+  'unit.h1': 'h',
   'copy': 'Copy',
   'copied': 'Copied',
 
@@ -283,16 +290,31 @@ export const LANGUAGES = ['en', 'zh'] as const;
 export type Language = (typeof LANGUAGES)[number];
 export type Words = Readonly<Record<StringKey, string>>;
 
-const known: Partial<Record<Language, Words>> = { en };
-
-/** Fetch the words of a language, unless they are here. */
-export async function loadWords(language: Language): Promise<void> {
-  if (language === 'zh') known.zh ??= (await import('./strings.zh')).zh;
+/** A language: the words of the page, and its ways to say what the server says in English. */
+export interface Tongue {
+  words: Words;
+  /** A sentence of the server; as it is, if it is not known. */
+  said: (text: string) => string;
+  /** The title of an alert, of its rule and its facts; null: as the server has it. */
+  alertTitle: (alert: TitledAlert) => string | null;
+  /** What a refusal with this code is about. */
+  problem: (code: string) => string | null;
 }
 
-/** A text in a language; in English while the words of that language are not here. */
+const ENGLISH: Tongue = { words: en, said: (text) => text, alertTitle: () => null, problem: () => null };
+const known: Partial<Record<Language, Tongue>> = { en: ENGLISH };
+
+/** Fetch a language, unless it is here. */
+export async function loadWords(language: Language): Promise<void> {
+  if (language === 'zh') known.zh ??= (await import('./tongue.zh')).ZH;
+}
+
+/** A language; English while that is not here. */
+export const tongue = (language: Language): Tongue => known[language] ?? ENGLISH;
+
+/** A text in a language. */
 export function translate(language: Language, key: StringKey, values: Record<string, string | number> = {}): string {
-  return (known[language] ?? en)[key].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+  return tongue(language).words[key].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
 /** The language of a browser's list, or English. */

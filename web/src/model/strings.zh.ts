@@ -32,6 +32,12 @@ export const zh: Record<StringKey, string> = {
   'empty.metrics': '没有符合筛选的指标。',
   'empty.selectPhone': '在列表中勾选运行，就能把它们的曲线放在一起看。',
   'empty.select': '在左侧勾选运行，就能把它们的曲线放在一起看。',
+  'unit.s': '秒',
+  'unit.min': '分钟',
+  'unit.h': '小时',
+  'unit.d': '天',
+  'unit.min1': '分',
+  'unit.h1': '时',
   'copy': '复制',
   'copied': '已复制',
 

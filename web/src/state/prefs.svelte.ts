@@ -1,5 +1,7 @@
 import { LINES, type Theme } from '../model/colour';
-import { chooseLanguage, loadWords, translate, type Language, type StringKey } from '../model/strings';
+import { formatAge, formatDuration, type Units } from '../model/numbers';
+import type { AlertRow } from '../api/types';
+import { chooseLanguage, loadWords, tongue, translate, type Language, type StringKey } from '../model/strings';
 
 export type ThemeChoice = 'auto' | Theme;
 
@@ -90,6 +92,26 @@ export const prefs = new Prefs();
 export function t(key: StringKey, values?: Record<string, string | number>): string {
   return translate(prefs.language, key, values);
 }
+
+/** A sentence of the server in the language of the page, where that is known. */
+export const said = (text: string): string => tongue(prefs.language).said(text);
+
+export const alertTitle = (alert: AlertRow): string => tongue(prefs.language).alertTitle(alert) ?? alert.title;
+
+/** A refusal: what it is about, where its sentence is known in English only. */
+export function refusalText(code: string, message: string): string {
+  const { problem, said: read } = tongue(prefs.language);
+  const words = read(message);
+  const about = words === message ? problem(code) : null;
+  return about === null ? words : `${about}：${message}`;
+}
+
+const units = (): Units => [t('unit.s'), t('unit.min'), t('unit.h'), t('unit.d')];
+
+/** How long, in the words of the language. */
+export const duration = (ms: number): string => formatDuration(ms, units());
+/** The same in one unit, for a narrow column. */
+export const age = (ms: number): string => formatAge(ms, [t('unit.s'), t('unit.min1'), t('unit.h1'), t('unit.d')]);
 
 /** Colours for a canvas, which cannot read variables: the lines in order, and the few tokens a chart needs. */
 export interface Inks {

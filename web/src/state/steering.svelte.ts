@@ -2,6 +2,7 @@ import { getJson } from '../api/client';
 import type { AlertRow, CommandRow, Json, RunRow } from '../api/types';
 import { alertMarks, commandMarks, type Mark } from '../model/marks';
 import { nameOf, whoOf } from '../steer/words';
+import { alertTitle } from './prefs.svelte';
 import { wishes } from './wishes.svelte';
 
 const SHOWN = 200;
@@ -14,7 +15,7 @@ export class Steering {
   total = $state(0);
   readonly firing = $derived(this.alerts.filter((alert) => alert.state === 'firing'));
   /** The same list as long as nothing in it changes, so that charts stay as they are. */
-  readonly marks: readonly Mark[] = $derived.by(() => this.#kept([...commandMarks(this.commands, nameOf, whoOf), ...alertMarks(this.alerts)]));
+  readonly marks: readonly Mark[] = $derived.by(() => this.#kept([...commandMarks(this.commands, nameOf, whoOf), ...alertMarks(this.alerts, alertTitle)]));
   #run: string;
   #marks: readonly Mark[] = [];
   #seenMs = -1;

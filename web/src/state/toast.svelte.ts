@@ -1,3 +1,5 @@
+import { troubleOf } from './trouble';
+
 /** One line at the foot of the page after something was done, with the way back. */
 export interface Said {
   text: string;
@@ -23,7 +25,7 @@ class Toast {
       await work();
       return true;
     } catch (error) {
-      this.say(error instanceof Error ? error.message : String(error), null, true);
+      this.say(troubleOf(error), null, true);
       return false;
     }
   }

@@ -1,6 +1,7 @@
 import { ApiError, postJson } from '../api/client';
 import type { CommandRow, Json } from '../api/types';
 import { wishId } from '../model/steer';
+import { said } from './prefs.svelte';
 
 /** What somebody asks of a run. Its id is made with the wish, so sending it again does nothing twice. */
 export interface Wish {
@@ -44,7 +45,7 @@ class Wishes {
       } catch (error) {
         if (!(error instanceof ApiError)) throw error;
         if (error.code === 'needs-confirmation' && !confirm) {
-          confirm = await new Promise<boolean>((answer) => (this.question = { message: error.message, yes, answer }));
+          confirm = await new Promise<boolean>((answer) => (this.question = { message: said(error.message), yes, answer }));
           this.question = null;
           if (!confirm) return null;
         } else if (error.status === 0 && tries < TRIES) await new Promise((resolve) => setTimeout(resolve, 300 * 2 ** tries));
@@ -55,9 +56,3 @@ class Wishes {
 }
 
 export const wishes = new Wishes();
-
-/** What went wrong, with the way out if there is one. */
-export function troubleOf(error: unknown): string {
-  if (error instanceof ApiError) return error.hint ? `${error.message} (${error.hint})` : error.message;
-  return error instanceof Error ? error.message : String(error);
-}

@@ -1,7 +1,7 @@
 import type { CommandRow } from '../api/types';
-import { formatNumber, formatDuration } from '../model/numbers';
+import { formatNumber } from '../model/numbers';
 import { callOf, changeOf, formatValue, stageOf } from '../model/steer';
-import { t } from '../state/prefs.svelte';
+import { duration, said, t } from '../state/prefs.svelte';
 
 /** What a command asks for: `Stop`, `lr 1e-2 → 1e-3`, `evaluate(n=10)`. */
 export function nameOf(row: Pick<CommandRow, 'op' | 'args' | 'old' | 'new'>): string {
@@ -15,7 +15,7 @@ export const clockTime = (ms: number): string => new Date(ms).toLocaleTimeString
 /** How far it is, in words. `step`: the last step that the run has logged. */
 export function progressText(row: CommandRow, nowMs: number, step: number | null): string {
   const stage = stageOf(row, nowMs);
-  const sent = t('steer.sent', { age: formatDuration(nowMs - row.accepted_ms) });
+  const sent = t('steer.sent', { age: duration(nowMs - row.accepted_ms) });
   if (stage === 'waiting') return `${sent} · ${t('steer.waiting')}`;
   if (stage === 'untaken') return `${sent} · ${t('steer.untaken')}`;
   if (stage === 'late') return step === null ? t('steer.never') : t('steer.late', { n: formatNumber(step) });
@@ -32,7 +32,7 @@ export function outcomeText(row: CommandRow): string {
     return row.result === null || row.result === undefined ? at : `${at}: ${formatValue(row.result)}`;
   }
   const word = t(`steer.ended.${row.state}`);
-  return row.reason ? `${word}: ${row.reason}` : word;
+  return row.reason ? `${word}: ${said(row.reason)}` : word;
 }
 
 /** Who asked, and by which way where that is not this page. */
