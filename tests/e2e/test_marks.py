@@ -10,6 +10,15 @@ from e2e_server import Server, wait_until
 from playwright.sync_api import Page, expect
 from test_steer import commands, open_run, set_lr, trained
 
+QUIET = """
+import sys, farwatch
+
+run = farwatch.init(project=sys.argv[1], name="quiet", system=False)
+for step in range(200):
+    run.log({"loss": 2.0 / (step + 1), "lr": 1e-3}, step=step)
+run.finish()
+"""
+
 
 @pytest.mark.parametrize("device", ["page", "phone_page"])
 def test_applied_command_is_a_mark_on_every_chart_at_its_step(
@@ -96,3 +105,25 @@ def test_history_tells_who_asked_what_by_which_way_and_how_it_ended(
         saving.value.save_as(path)
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         assert [(line["op"], line["channel"]) for line in lines] == [("set", "cli"), ("set", "page")]
+
+
+def test_marks_of_its_runs_are_on_the_charts_of_a_project(server: Server, page: Page, project: str) -> None:
+    with trained(server, project) as (run, process):
+        server.train(QUIET, project)
+        page.goto(f"{server.address}/p/{project}")
+        chart = page.get_by_role("figure", name="loss", exact=True)
+        expect(chart.locator(".u-over")).to_be_visible()
+        assert server.command("set", run.id, "lr", "0.003").returncode == 0
+
+        for name in ("loss", "lr"):
+            chart = page.get_by_role("figure", name=name, exact=True)
+            mark = chart.get_by_role("button", name=re.compile("◆ calm-heron: lr 1e−3 → 3e−3"))
+            expect(mark).to_be_visible()
+        process.kill()
+
+        page.get_by_role("checkbox", name="calm-heron").uncheck()
+        expect(page.get_by_role("button", name="◆")).to_have_count(0)
+        page.get_by_role("checkbox", name="calm-heron").check()
+        page.get_by_role("checkbox", name="quiet").uncheck()
+        alone = page.get_by_role("figure", name="loss", exact=True)
+        expect(alone.get_by_role("button", name=re.compile("◆ lr 1e−3 → 3e−3"))).to_be_visible()
