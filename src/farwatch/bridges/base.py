@@ -310,11 +310,18 @@ class Field:
     default: str = ""
 
 
+def chats_named(values: Mapping[str, str]) -> tuple[str, ...]:
+    """The addresses in a field `chat`, separated by commas."""
+    return tuple(word for one in values.get("chat", "").split(",") if (word := one.strip()))
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A service that Farwatch can be connected to. `steps`: what a person does first, in order; `links`: where.
+    """A service that Farwatch can be connected to. `steps`: what a person does first, in order.
 
-    `make` is called on the event loop and does nothing that waits. It raises `BridgeError` for fields that cannot be right.
+    `make` is called on the event loop and does nothing that waits. It raises `BridgeError` for fields that cannot be right. `chats`: the
+    addresses that a channel with such values writes to without pairing; a service that cannot hear has one at least. They are shown and
+    stored, so none holds a secret.
     """
 
     name: str
@@ -324,6 +331,7 @@ class Kind:
     steps: tuple[str, ...] = ()
     experimental: bool = False
     needs: str = ""  # the extra that must be installed, if any
+    chats: Callable[[Mapping[str, str]], tuple[str, ...]] = chats_named
 
     def env(self, field_name: str) -> str:
         """The environment variable of a field."""

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 
@@ -121,9 +122,11 @@ class Outward:
 
     def clean(self, text: str) -> str:
         """A text with this channel's secrets taken out, at most 300 characters."""
-        for secret in self._secrets:
-            text = text.replace(secret, "•••")
-        return " ".join(text.split())[:300]
+        return masked(text, self._secrets)
+
+    async def admits(self, url: str) -> None:
+        """Whether an address may be connected to, without doing so. Raises `Unreached`."""
+        await self._admit(url)
 
     async def _admit(self, url: str) -> tuple[httpx2.URL, dict[str, str]]:
         """The address to connect to, and the headers that keep its name. Raises `Unreached` where a name should not lead."""
@@ -147,6 +150,33 @@ async def resolved(host: str, port: int) -> list[str]:
     except OSError:
         return []
     return sorted({str(one[4][0]) for one in found}, key=lambda one: (":" in one, one))  # without IPv6 it would be tried in vain
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """A text as a reason may hold it: one line of at most 300 characters, without these secrets."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "•••")
+    return " ".join(text.split())[:300]
+
+
+def web_address(given: str, example: str, *, private: bool = False) -> str:
+    """An http or https address as a person gave it, without a slash at its end. Raises `BridgeError`, which does not repeat it.
+
+    Plain http is taken where the address is a private one, or `private` says that it leads to one: elsewhere others would read along.
+    """
+    try:
+        parts = urlsplit(given.strip())
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https"):
+        raise BridgeError("this is no http or https address", hint=f"it looks like {example}")
+    if parts.username or parts.password:
+        raise BridgeError("an address holds no user name or password here", hint=f"it looks like {example}")
+    if parts.scheme == "http" and not private and not is_private(host):
+        raise BridgeError("the address would be sent through the open network in the clear", hint="use an https address")
+    return given.strip().rstrip("/")
 
 
 def is_private(host: str) -> bool:

@@ -180,7 +180,8 @@ class Switchboard:
         return called
 
     async def _open(self, channel: Channel) -> None:
-        bridge = registry.kind(channel.kind).make(self._setup(channel))
+        about = registry.kind(channel.kind)
+        bridge = about.make(self._setup(channel))
         name = channel.name
 
         async def receive(incoming: Incoming) -> None:
@@ -193,8 +194,8 @@ class Switchboard:
         self.bridges[name] = bridge
         self._faults.pop(name, None)
         self.dispatcher.reset(name)
-        for word in channel.values.get("chat", "").split(","):
-            if word.strip() and self._people.chat_at(name, str(Address.parse(word))) is None:
+        for word in about.chats(channel.values):
+            if self._people.chat_at(name, str(Address.parse(word))) is None:
                 await self._loop.run_in_executor(None, self._people.add_chat, name, str(Address.parse(word)))
 
     def _setup(self, channel: Channel) -> Setup:

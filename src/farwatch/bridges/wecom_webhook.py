@@ -167,6 +167,7 @@ KIND = Kind(
         Field("key", "or only the key at its end", secret=True),
     ),
     make=WecomWebhook,
+    chats=lambda values: ("group",),
     steps=(
         "In the group, open Group settings, Message push (消息推送), add one.",
         "Copy its address. Whoever has it can write into the group.",
