@@ -66,8 +66,7 @@ web-test: .venv/.dev $(INDEX)
 test: .venv/.dev lint types web-test build/wheel/.made
 	$(say) 'testing'
 	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && \
-	{ $(PY) -m pytest -q -m 'alone and not nightly' $(TESTS) || [ $$? -eq 5 ]; } && \
-	{ $(PY) -m pytest -q -n $(WORKERS) --dist loadfile -m 'not alone and not nightly' $(TESTS) || $(AGAIN); }
+	{ $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not nightly' $(TESTS) || $(AGAIN); }
 
 nightly: .venv/.dev build/wheel/.made
 	@CHROMIUM="$$(.ci/chromium)" && export CHROMIUM && exec $(PY) -m pytest -q -m 'nightly or not nightly' $(TESTS)

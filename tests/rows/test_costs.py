@@ -54,7 +54,6 @@ def test_logging_costs_less_than_writing_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-@pytest.mark.alone
 def test_the_bench_itself_meets_its_goals() -> None:
     """B1, B2 as they stand: for a machine with nothing else to do."""
     root = SOURCE.parent
