@@ -20,7 +20,7 @@ from farwatch.service.people import ChatRow, People, Person, minute_of
 
 FAILOVER_S = 10.0  # an alarm that has not arrived by then goes to the next chat as well
 EVENT_FAILOVER_S = 120.0
-HOPELESS = (Outcome.ASLEEP, Outcome.GONE, Outcome.REVOKED, Outcome.REFUSED)
+RESERVE = 3  # messages that a service with credits keeps for alarms and ends
 
 Compose = Callable[[ChatRow], Message | None]
 
@@ -39,6 +39,7 @@ class Telling:
     key: str | None = None
     digest: Callable[[str], str] | None = None  # language -> line
     closes: bool = False
+    vital: bool = False  # worth one of the last messages that a service allows before the person must write again
     without: int | None = None  # the person who knows already
 
 
@@ -109,6 +110,8 @@ class Audience:
             if telling.digest is not None:
                 self._hold(chat, person, telling.digest(self._people.lang_of(chat)))
             return None
+        if not (alarm or telling.vital) and (credits_left(self._bridge(chat), chat) or RESERVE + 1) <= RESERVE:
+            return None
         message = telling.compose(chat)
         if message is None:
             return None
@@ -171,6 +174,14 @@ class Audience:
         shown = lines if len(lines) <= 20 else [*lines[:10], "…", *lines[-9:]]
         text = "\n".join([head, *shown])
         self._dispatcher.post(chat, Notice(Urgency.EVENT, "digest", plain(text)))
+
+
+def credits_left(bridge: Bridge | None, chat: ChatRow) -> int | None:
+    """How many messages a service still takes for a person before they must write again; None where it does not count."""
+    if bridge is None or bridge.caps.reply_credits is None:
+        return None
+    known = bridge.condition().facts.get("people", {}).get(chat.address, {})
+    return int(known.get("left", 0))
 
 
 def wants(chat: ChatRow, telling: Telling) -> bool:

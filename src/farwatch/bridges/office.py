@@ -11,7 +11,9 @@ from farwatch.bridges.audience import Audience
 from farwatch.bridges.base import Incoming
 from farwatch.bridges.channels import ChannelFile
 from farwatch.bridges.curves import Curves
+from farwatch.bridges.evening import Evening
 from farwatch.bridges.reporter import Contents, Reporter
+from farwatch.bridges.selection import Selection
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.bridges.talk import Talk
 from farwatch.clock import Clock
@@ -66,6 +68,8 @@ class Office:
             self.board, self.audience, parts.people, parts.runs, parts.blobs, parts.clock, self.link, self._rule_on
         )
         self.talk = Talk(parts, self.board, self.alarms, self.curves, asker, Questions(parts.clock), self.link)
+        selection = Selection(parts.runs, parts.alerts)
+        self.evening = Evening(self.board, self.audience, parts.people, selection, parts.clock)
         self.board.on_incoming = self._hear
         self.board.on_ready = self._ready
 
@@ -87,6 +91,7 @@ class Office:
 
     def _ready(self) -> None:
         self.board.task(self.reporter.work())
+        self.board.task(self.evening.work())
         now_ms = self._clock.wall_us() // 1000
         self._meta.enqueue(lambda writes: writes.people.forget_old(now_ms), durable=False)
 

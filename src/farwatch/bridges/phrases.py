@@ -62,6 +62,10 @@ PHRASES: dict[str, tuple[str, str]] = {
         "This group is now told of alarms, starts and ends. watch off ends it.",
         "本群现在会收到警报、开始和结束的消息。“关注 关”结束。",
     ),
+    "evening": (
+        "A run goes on, and this chat falls asleep before the morning: answer with any letter, and alarms can reach you here tonight.",
+        "训练仍在进行，而本聊天在早上之前会休眠：回复任意一个字，今晚的警报才能送达。",
+    ),
     "no_metric": ("{run} has no metric {name}.", "{run} 没有指标 {name}。"),
 }
 

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -207,7 +208,8 @@ class Reporter:
         def words(chat: ChatRow) -> Message:
             return compose.ended(row, values, given, tail, self._people.lang_of(chat), _detail(chat), self._link(row))
 
-        telling = Telling(Urgency.EVENT, f"run/{run.no}", words, run.project, digest=lambda lang: compose.ended_line(row, lang))
+        line = partial(compose.ended_line, row)
+        telling = Telling(Urgency.EVENT, f"run/{run.no}", words, run.project, digest=line, vital=True)
         if self._folding.take(run.group_name or run.project, bool(run.group_name), row, asyncio.get_running_loop()):
             self._audience.tell(telling)
 

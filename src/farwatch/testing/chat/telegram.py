@@ -175,11 +175,16 @@ class FakeTelegram(Misbehaviour):
     async def press(
         self, message_id: str, data: str, *, user: int = ANN, name: str = "Ann", chat: Address | None = None
     ) -> str:
-        """A person presses a button of ours; returns the id under which `answers` has the answer. Raises `ValueError` without one."""
+        """A person presses a button of ours, by its data or by what stands on it; returns the id under which `answers` has the answer.
+
+        Raises `ValueError` if there is none.
+        """
         place = (chat or self.chat).chat
         post = self._posts.get((int(place), int(message_id)))
-        if post is None or not any(one == data for row in post.keyboard for _, one in row):
+        found = [] if post is None else [one for row in post.keyboard for label, one in row if data in (label, one)]
+        if post is None or not found:
             raise ValueError(f"message {message_id} has no button with `{data}`")
+        data = found[0]
         query = str(9_000_000 + len(self.answers))
         self.answers[query] = None
         sender = self._person(user, name, None)
