@@ -372,6 +372,7 @@ def test_half_a_character_is_replaced() -> None:
         assert (await bridge.send(fake.chat, message)).outcome is Outcome.SENT
         assert (await bridge.send(fake.chat, plain("file \ud83d"))).outcome is Outcome.SENT
         assert [one.text for one in fake.seen()] == ["file \ufffd\nc\ufffd", "file \ufffd"]
+        assert (await bridge.send(Address("12\udcff"), plain("x", picture=odd))).outcome is Outcome.GONE
 
     run(test)
 
@@ -427,6 +428,18 @@ def test_refusal_is_understood(status: int, description: str, outcome: Outcome) 
         fake.misbehave("refuse", status=status, description=description)
         receipt = await bridge.send(fake.chat, plain("x"))
         assert (receipt.outcome, fake.requests) == (outcome, 1)
+
+    run(test)
+
+
+def test_relay_that_repeats_the_token_does_not_get_it_into_a_reason() -> None:
+    async def test(bridge: TelegramBridge, fake: FakeTelegram) -> None:
+        fake.misbehave("refuse", 2, description=f"Bad Request: no such path: /bot{fake.token}/x")
+        receipt = await bridge.send(fake.chat, plain("x"))
+        assert receipt.reason == "Bad Request: no such path: /bot•••/x"
+        with pytest.raises(BridgeError) as error:
+            await bridge.check()
+        assert fake.token.partition(":")[2] not in str(error.value)
 
     run(test)
 

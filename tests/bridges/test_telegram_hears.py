@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -175,6 +175,46 @@ def test_fault_of_who_listens_does_not_cost_the_next_message(caplog: pytest.LogC
 
     with_fake(test)
     assert "could not be handled" in caplog.text
+
+
+class WornMemory(KeptMemory):
+    """Cannot be written as often as there are errors."""
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.errors = list(errors)
+
+    def save(self, value: Mapping[str, Any]) -> None:
+        if self.errors:
+            raise self.errors.pop()
+        super().save(value)
+
+
+def test_full_disk_does_not_keep_a_person_from_being_heard() -> None:
+    async def test(fake: FakeTelegram) -> None:
+        heard: list[Incoming] = []
+        async with closing(bridge_for(fake, WornMemory(OSError(28, "No space left on device")))) as bridge:
+            await bridge.open(collect(heard))
+            await fake.write("stop")
+            await fake.write("status")
+            await until(lambda: len(heard) == 2)
+
+    with_fake(test)
+
+
+def test_fault_of_ours_does_not_end_listening(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(fake: FakeTelegram) -> None:
+        heard: list[Incoming] = []
+        pauses = Pauses()
+        async with closing(bridge_for(fake, WornMemory(TypeError(fake.token)), pause=pauses)) as bridge:
+            await bridge.open(collect(heard))
+            await fake.write("lost")
+            await until(lambda: pauses.seconds)
+            await fake.write("status")
+            await until(lambda: [one.text for one in heard] == ["status"])
+        assert "TypeError while listening" in caplog.text and fake.token not in caplog.text
+
+    with_fake(test)
 
 
 def test_words_are_offered_in_both_languages() -> None:
@@ -349,10 +389,14 @@ def test_pauses_grow_with_failures_and_end_with_them() -> None:
             await fake.write("status")
             await until(lambda: [one.text for one in heard][-1:] == ["status"])
             await until(lambda: bridge.condition().ok)
-        grown, asked = pauses.seconds[:8], pauses.seconds[8]
+            fake.misbehave("error", method="getUpdates")
+            await fake.write("wake up")
+            await until(lambda: len(pauses.seconds) == 10)
+        grown, asked, again = pauses.seconds[:8], pauses.seconds[8], pauses.seconds[9]
         assert all(2 ** (n + 1) / 2 <= wait <= min(60, 2 ** (n + 1)) for n, wait in enumerate(grown[:5]))
         assert all(30 <= wait <= 60 for wait in grown[5:])
         assert asked == 222.0
+        assert again <= 2.0  # not where the old row of failures ended
 
     with_fake(test)
 

@@ -69,7 +69,11 @@ class Kept:
         return next((old for old, new in self._moved.items() if new == chat), chat)
 
     def _save(self) -> None:
-        self._memory.save({"bot": self._bot_id, "offset": self._offset, "seen_ms": self._seen_ms, "moved": self._moved})
+        value = {"bot": self._bot_id, "offset": self._offset, "seen_ms": self._seen_ms, "moved": self._moved}
+        try:
+            self._memory.save(value)
+        except OSError as error:  # on a full disk, too, a person must be heard who wants to stop a run
+            _log.warning("what was heard cannot be kept: %s", error.strerror or type(error).__name__)
 
 
 class Listener:
