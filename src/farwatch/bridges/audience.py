@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from farwatch.bridges.base import Bridge, Message, Outcome, plain
-from farwatch.bridges.dispatch import Dispatcher, Notice, Urgency
+from farwatch.bridges.dispatch import Dispatcher, Notice, Ticket, Urgency
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.clock import Clock
 from farwatch.service.people import ChatRow, People, Person, minute_of
@@ -23,6 +23,11 @@ EVENT_FAILOVER_S = 120.0
 RESERVE = 3  # messages that a service with credits keeps for alarms and ends
 
 Compose = Callable[[ChatRow], Message | None]
+Posted = Callable[[ChatRow, Ticket | None, str], None]
+
+
+def _nobody_asks(chat: ChatRow, ticket: Ticket | None, why: str) -> None:
+    """What becomes of a telling is in the list of deliveries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class Telling:
     """Something to be told. `compose`: its words for one chat, None for nothing there; called when its turn comes.
 
     `project`: of the run that it is about; None for what is about the server. `digest`: a line that stands for it where it was held back.
+    `posted`: told of each chat that it goes to, with the ticket, or with None and why it is held back there.
     """
 
     urgency: Urgency
@@ -41,6 +47,7 @@ class Telling:
     closes: bool = False
     vital: bool = False  # worth one of the last messages that a service allows before the person must write again
     without: int | None = None  # the person who knows already
+    posted: Posted = _nobody_asks
 
 
 class Audience:
@@ -53,15 +60,17 @@ class Audience:
         self._clock = clock
         self._held: dict[int, list[str]] = {}  # chat -> lines of what was held back
 
-    def tell(self, telling: Telling) -> None:
-        """Send something to everybody who wants it. Never waits."""
+    def tell(self, telling: Telling) -> list["asyncio.Task[Any]"]:
+        """Send something to everybody who wants it. Never waits; returns what goes on trying the chats of people."""
+        trying = []
         for person in self._people.persons():
             chats = [chat for chat in self._people.chats(person_no=person.no) if wants(chat, telling)]
             if chats and "read" in person.scopes and person.no != telling.without:
-                self._board.task(self._tell(person, chats, telling))
+                trying.append(self._board.task(self._tell(person, chats, telling)))
         for chat in self._people.chats():
             if chat.person_no is None and wants(chat, telling):
                 self._send(chat, None, telling)
+        return trying
 
     def say(self, chat: ChatRow, telling: Telling) -> None:
         """Send something to one chat, whatever else is there."""
@@ -109,8 +118,10 @@ class Audience:
         if quiet and not alarm:
             if telling.digest is not None:
                 self._hold(chat, person, telling.digest(self._people.lang_of(chat)))
+            telling.posted(chat, None, "quiet hours, or muted: told when they end")
             return None
         if not (alarm or telling.vital) and (credits_left(self._bridge(chat), chat) or RESERVE + 1) <= RESERVE:
+            telling.posted(chat, None, "the last messages that the service allows are kept for alarms")
             return None
         message = telling.compose(chat)
         if message is None:
@@ -118,7 +129,9 @@ class Audience:
         if quiet and not alarms:
             message = replace(message, silent=True)
         notice = Notice(telling.urgency, telling.about, message, key=telling.key, closes=telling.closes)
-        return self._dispatcher.post(chat, notice)
+        ticket = self._dispatcher.post(chat, notice)
+        telling.posted(chat, ticket, "")
+        return ticket
 
     def _bridge(self, chat: ChatRow) -> Bridge | None:
         return self._board.bridges.get(chat.channel)
