@@ -65,7 +65,7 @@ def test_images_have_their_colours_and_a_series_is_browsed_by_step(
     slider = page.get_by_role("slider", name="series")
     for place in range(5):
         slider.fill(str(place))
-        shown = page.get_by_role("img", name=f"number {place}")
+        shown = page.get_by_role("img", name=f"number {place}")  # the words are those of the picture that stands there
         expect(shown).to_be_visible()
         assert shown.evaluate(COLOUR) == [50 * place, 50 * place, 50 * place, 255]
 
