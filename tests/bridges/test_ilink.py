@@ -350,7 +350,7 @@ def test_the_window_closes_after_a_day() -> None:
             receipt = await bridge.send(it.fake.chat, plain("good morning"))
 
             assert facts == {"left": 10, "until_ms": until_ms, "safe_until_ms": until_ms - 13 * HOUR_S * 1000}
-            assert (receipt.outcome, it.fake.requests) == (Outcome.ASLEEP, 0)
+            assert (receipt.outcome, it.fake.requests, "24 hours" in receipt.reason) == (Outcome.ASLEEP, 0, True)
             assert bridge.credits(it.fake.chat)[0] == 0
 
     run(test)
@@ -611,6 +611,12 @@ def test_a_message_of_yesterday_does_not_open_the_window_of_today() -> None:
                 await until(lambda: it.heard)
 
                 assert (it.heard[0].sent_ms, bridge.credits(it.fake.chat)) == (old_ms, (10, old_ms + 24 * HOUR_S * 1000))
+                await it.wake(bridge, "new")
+                await bridge.send(it.fake.chat, plain("x"))
+                after = bridge.credits(it.fake.chat)
+                await it.fake.write("older still", create_time_ms=old_ms - 1)
+                await until(lambda: len(it.heard) == 3)
+                assert bridge.credits(it.fake.chat) == after
 
     run(test)
 

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import logging
 import re
 from collections import Counter, deque
 from collections.abc import AsyncIterator
@@ -27,6 +28,7 @@ from farwatch.testing.chat.web import Misbehaviour
 Frame = dict[str, Any]
 TEXT_MAX_BYTES = 20_480
 CHUNK_BYTES, CHUNKS_MAX = 512 << 10, 100
+_SILENT = logging.Logger("farwatch.fake", logging.CRITICAL + 1)  # so that a secret in a log is the client's doing
 _TASK_ID = re.compile(r"[A-Za-z0-9_\-@]{1,128}")
 
 
@@ -97,7 +99,9 @@ class FakeWecom(Misbehaviour):
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator["FakeWecom"]:
         """Listen on a free loopback port."""
-        async with serve(self._connection, "127.0.0.1", 0, ping_interval=None, max_size=8 << 20, close_timeout=1) as server:
+        async with serve(
+            self._connection, "127.0.0.1", 0, ping_interval=None, max_size=8 << 20, close_timeout=1, logger=_SILENT,
+        ) as server:  # fmt: skip
             self.url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
             yield self
 
