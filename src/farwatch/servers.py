@@ -1,8 +1,8 @@
 """Which server, and what proves who asks: credentials and the local server's file.
 
 Both are private files in the state folder (owner checked, symbolic links refused). `credentials.json` is
-`{"default": address, address: {"token": …}, …}`; `default` may be missing where there is one address. `server.json` is
-written by this user's running local server.
+`{"default": address, address: {"token": …}, …}`: `default` is what `farwatch login` has chosen; a token that came with one run's
+environment is kept for its agent and chooses nothing. `server.json` is written by this user's running local server.
 """
 
 import json
@@ -68,12 +68,8 @@ def credentials(folder: Path) -> Mapping[str, Any]:
 
 def default_server(folder: Path) -> str | None:
     """The address that `farwatch login` stored, if any."""
-    stored = credentials(folder)
-    named = stored.get("default")
-    if isinstance(named, str) and named:
-        return named
-    addresses = [key for key, value in stored.items() if isinstance(value, dict)]
-    return addresses[0] if len(addresses) == 1 else None
+    named = credentials(folder).get("default")
+    return named if isinstance(named, str) and named else None
 
 
 def local_server(folder: Path) -> tuple[str, Credential] | None:

@@ -208,11 +208,13 @@ def test_server_is_found_by_setting_then_login_then_own_file(tmp_path: Path) -> 
     write_private(tmp_path / "server.json", own)
     local = find_server(plain)
     write_private(tmp_path / "credentials.json", stored)
+    of_one_run = find_server(plain)  # its token came with the environment
+    write_private(tmp_path / "credentials.json", {**stored, "default": "https://a.example"})
     login = find_server(plain)
     given = find_server(plain.replace(server="127.0.0.1:3279"))
 
     assert nothing is None
-    assert local == ("http://127.0.0.1:3279", Credential("s", prove=True))
+    assert local == of_one_run == ("http://127.0.0.1:3279", Credential("s", prove=True))
     assert login == ("https://a.example", Credential("t"))
     assert given == ("http://127.0.0.1:3279", Credential("s", prove=True))
 
