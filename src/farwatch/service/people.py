@@ -262,8 +262,8 @@ class People:
 
     # --- changing
 
-    def add_chat(self, channel: str, address: str, *, person_no: int | None = None, title: str = "") -> ChatRow:
-        """Make a chat that things are sent to. Raises `UsageError`, `LimitError`, `NotFoundError`."""
+    def add_chat(self, channel: str, address: str, *, person_no: int | None = None, title: str = "", by: str | None = None) -> ChatRow:
+        """Make a chat that things are sent to. `by`: who asked for it. Raises `UsageError`, `LimitError`, `NotFoundError`."""
         if person_no is not None:
             self.person(person_no)
         if not address or len(address) > 200:
@@ -275,7 +275,13 @@ class People:
             return known
         now_ms = self._now_ms()
         named = text(title, NAME_MAX) or ""
-        row: ChatRow = self._meta.write(lambda writes: self._put_chat(writes.people, channel, address, person_no, named, now_ms))
+
+        def write(writes: Any) -> ChatRow:
+            if by is not None:
+                writes.add_audit(now_ms, by, "chat.added", channel, {"address": address, "person": person_no})
+            return self._put_chat(writes.people, channel, address, person_no, named, now_ms)
+
+        row = self._meta.write(write)
         self._changed()
         return self.chat(row.no)
 
@@ -361,6 +367,31 @@ class People:
 
         self._meta.write(write)
         self._changed()
+
+    def forget_channel(self, channel: str, actor_name: str) -> list[int]:
+        """A channel is no more: its chats get nothing, and whoever it knew is a stranger there. Returns the numbers of the chats."""
+        chats = self.chats(channel=channel)
+        now_ms = self._now_ms()
+
+        def write(writes: Any) -> None:
+            for row in chats:
+                writes.people.put(replace(row, removed_ms=now_ms, settings={}))
+            writes.people.forget_channel(channel)
+            writes.add_audit(now_ms, actor_name, "channel.removed", channel)
+
+        self._meta.write(write)
+        self._changed()
+        return [row.no for row in chats]
+
+    def forget_stranger(self, channel: str, user: str, actor_name: str) -> None:
+        """Take somebody off the list of strangers, who comes back on it by writing again."""
+        now_ms = self._now_ms()
+
+        def write(writes: Any) -> None:
+            writes.people.forget_stranger(channel, user)
+            writes.add_audit(now_ms, actor_name, "stranger.removed", channel)
+
+        self._meta.write(write)
 
     def _now_ms(self) -> int:
         return self._clock.wall_us() // 1000
@@ -454,7 +485,7 @@ def _is_zone(value: Any) -> bool:
         return False
     try:
         zoneinfo.ZoneInfo(value)
-    except (OSError, ValueError):
+    except (OSError, ValueError, LookupError):
         return False
     return True
 

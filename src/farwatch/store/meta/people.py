@@ -1,7 +1,7 @@
 """People, their chats, and what was sent there: rows, reading and changing. Used through `Reads` and `Writes` by their connection."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,7 +138,7 @@ class PeopleReads:
     def strangers(self, limit: int = 100) -> list[StrangerRow]:
         """Who wrote and is nobody here, the newest first."""
         table = tables.stranger
-        query = select(table).order_by(table.c.last_ms.desc()).limit(limit)
+        query = select(table).order_by(table.c.last_ms.desc(), table.c.first_ms.desc()).limit(limit)
         return [StrangerRow.read(row) for row in self._connection.execute(query)]
 
     def posts(self, about: str, chat_no: int | None = None) -> list[PostRow]:
@@ -158,6 +158,12 @@ class PeopleReads:
         table = tables.delivery
         where = [*([] if about is None else [table.c.about == about]), *([] if before is None else [table.c.no < before])]
         query = select(table).where(*where).order_by(table.c.no.desc()).limit(limit)
+        return [DeliveryRow.read(row) for row in self._connection.execute(query)]
+
+    def deliveries_of(self, abouts: Collection[str]) -> list[DeliveryRow]:
+        """What became of notices about any of these, the oldest first."""
+        table = tables.delivery
+        query = select(table).where(table.c.about.in_(abouts)).order_by(table.c.no)
         return [DeliveryRow.read(row) for row in self._connection.execute(query)]
 
     def last_deliveries(self) -> dict[int, DeliveryRow]:
@@ -211,6 +217,11 @@ class PeopleWrites(PeopleReads):
         table = tables.identity
         where = [table.c.person_no == person_no, *([] if channel is None else [table.c.channel == channel])]
         self._connection.execute(delete(table).where(*where))
+
+    def forget_channel(self, channel: str) -> None:
+        """Forget all users of a service that is connected no more, strangers included."""
+        for table in (tables.identity, tables.stranger):
+            self._connection.execute(delete(table).where(table.c.channel == channel))
 
     def forget_posts(self, about: str, chat_no: int) -> None:
         """Forget messages about something in a chat, which have been taken back."""
