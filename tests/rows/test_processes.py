@@ -287,6 +287,7 @@ def test_eight_ranks_of_ten_thousand_steps_are_one_run_without_loss(machine: Mac
         assert float(np.max(arrays["max"])) == steps - 1 + (ranks - 1) / 8 and float(np.min(arrays["min"])) == 0.0
         first = float(arrays["mean"][0]) - float(arrays["x"][0])
         assert first == pytest.approx((ranks - 1) / 16, abs=1e-3)
+        assert {"system/cpu", "system/memory_percent", "system/disk/free_bytes"} <= set(run.metrics())  # of the one node
         assert len(chart("all")[0]["lines"]) == ranks
         assert len(chart("slowest")[0]["lines"]) == 1
         assert run.detail["gaps"] == []

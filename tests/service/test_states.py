@@ -1,7 +1,12 @@
 """States of a run: goodbyes, deaths, silence, files on their way."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from farwatch.settings import Settings
+from farwatch.store.sqlite import open_store
 from farwatch.wire.records import Kind
 from tests.service.conftest import Inside, ManualClock
 
@@ -311,6 +316,47 @@ def test_a_slow_first_step_is_never_stalled(inside: Inside) -> None:
     quiet(inside, process, 7200)
 
     assert state(inside, process.run) == ("running", "")
+
+
+@pytest.fixture
+def lasting(tmp_path: Path, settings: Settings, clock: ManualClock) -> Iterator[Inside]:
+    """A server with a store that outlives a restart."""
+    made = Inside(tmp_path, settings, clock, lambda folder: open_store(folder, settings, clock))
+    yield made
+    made.close()
+    made.store.close()
+
+
+def test_no_state_of_trouble_is_shown_for_a_healthy_afternoon(lasting: Inside) -> None:
+    """B11: a slow first step, evaluation pauses, restarts of the server, clocks that are set and an idle notebook, over five hours."""
+    inside = lasting
+    trainer = inside.started()
+    notebook = inside.started()
+    notebook.add(Kind.PATCH, {"capture": {"in_notebook": True}}).log({"a": 1.0}).send()
+    trainer.log({"a": 0.0}).send()
+    seen: dict[str, set[str]] = {"trainer": set(), "notebook": set()}
+
+    def passes(seconds: float) -> None:
+        for _ in range(int(seconds // 10)):
+            inside.clock.advance(10)
+            inside.beat(trainer, notebook)
+            inside.liveness.tick()
+            seen["trainer"].add(state(inside, trainer.run)[0])
+            seen["notebook"].add(state(inside, notebook.run)[0])
+
+    passes(2400)  # it compiles, and downloads its data
+    for hour in range(4):
+        for _ in range(20):
+            trainer.log({"a": 1.0}).send()
+            passes(90)
+        passes(540)  # the evaluation
+        inside.close()
+        inside.store.close()
+        inside.clock.advance(20)  # the server is updated
+        inside.open()
+        inside.clock.jump((-7200, 7200, 0, -30)[hour])
+
+    assert seen == {"trainer": {"running"}, "notebook": {"running"}}
 
 
 def test_an_idle_notebook_is_idle(inside: Inside) -> None:
