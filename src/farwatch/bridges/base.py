@@ -296,6 +296,52 @@ class Credited(Protocol):
         ...
 
 
+@runtime_checkable
+class Inviting(Protocol):
+    """What a bridge has beside whose service can lead a person to the bot, with a pairing code typed already."""
+
+    def invite(self, code: str) -> str | None:
+        """A link to open on the phone; None while it is not known."""
+        ...
+
+
+class ScanState(Protocol):
+    """How far a scan is. `link`: a new code to draw instead of the last. `done`: nothing more will happen; `good`: there is a session."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def link(self) -> str: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def good(self) -> bool: ...
+
+
+class Scan(Protocol):
+    """Logging in to a service by scanning a code with its app; the session goes into the channel's memory. `warning`: to be read before."""
+
+    warning: str
+
+    async def begin(self) -> str:
+        """Ask for a code; returns the link to draw. Raises `BridgeError`."""
+        ...
+
+    async def poll(self) -> ScanState:
+        """Ask how far it is; may be held for 40 s. Raises `BridgeError`."""
+        ...
+
+    def give_digits(self, text: str) -> None:
+        """The number that the phone shows. Raises `BridgeError` where there is none."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection; may be called twice."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """Something that a person gives to connect a service. `name` is lower case; `text` says what it is and where it is found.
@@ -321,7 +367,7 @@ class Kind:
 
     `make` is called on the event loop and does nothing that waits. It raises `BridgeError` for fields that cannot be right. `chats`: the
     addresses that a channel with such values writes to without pairing; a service that cannot hear has one at least. They are shown and
-    stored, so none holds a secret.
+    stored, so none holds a secret. `login`: for a service whose session comes by scanning a code.
     """
 
     name: str
@@ -332,6 +378,7 @@ class Kind:
     experimental: bool = False
     needs: str = ""  # the extra that must be installed, if any
     chats: Callable[[Mapping[str, str]], tuple[str, ...]] = chats_named
+    login: Callable[[Setup], Scan] | None = None
 
     def env(self, field_name: str) -> str:
         """The environment variable of a field."""

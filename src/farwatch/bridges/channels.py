@@ -20,6 +20,7 @@ from farwatch.errors import BridgeError, NotFoundError, UsageError
 FILE = "channels.json"
 FOLDER = "channels"
 VALUE_MAX = 4_000
+RESERVED = frozenset({"buttons"})  # what else lies in the folder of memories
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 
@@ -123,6 +124,8 @@ def checked(name: str, kind: str, values: Mapping[str, Any]) -> Channel:
     """A channel as a person asks for it. Raises `UsageError`, `NotFoundError` for an unknown service, `BridgeError`."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"a channel's name has small letters, digits and hyphens: `{name[:60]}`")
+    if name in RESERVED:
+        raise UsageError(f"no channel can be called `{name}`", hint="take another name")
     about = registry.kind(kind)
     fields = {one.name: one for one in about.fields}
     for key in values:

@@ -31,6 +31,7 @@ from farwatch.bridges.base import (
     Setup,
     split,
 )
+from farwatch.bridges.ilink_login import Login
 from farwatch.bridges.ilink_wire import ASLEEP, BASE, CDN, EXPIRED, Wire, refusal
 from farwatch.bridges.outward import Unreached, is_private
 from farwatch.errors import BridgeError
@@ -442,4 +443,5 @@ KIND = Kind(
     ),
     experimental=True,
     needs="wechat",
+    login=Login,
 )

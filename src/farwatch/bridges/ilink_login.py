@@ -55,6 +55,8 @@ _STATES: dict[str, LoginState] = {
 class Login:
     """One log-in. *Threads*: one event loop. *Ownership*: writes the session into the channel's memory, replacing the one before."""
 
+    warning = WARNING
+
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         stored = setup.memory.load()

@@ -145,6 +145,11 @@ class TelegramBridge:
     def condition(self) -> Condition:
         return self._listener.condition()
 
+    def invite(self, code: str) -> str | None:
+        """A link that opens the bot and sends it a pairing code."""
+        me = self._listener.me
+        return None if me is None else f"https://t.me/{me.username}?start={code}"
+
     async def check(self) -> str:
         receipt = (await self._listener.ask_me()).receipt
         if receipt.outcome is Outcome.SENT:
