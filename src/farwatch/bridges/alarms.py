@@ -27,7 +27,7 @@ from farwatch.clock import Clock
 from farwatch.errors import ConfirmError, FarwatchError, NotFoundError
 from farwatch.service.alerts.register import RESOLVED, AlertRow, Register, state_of
 from farwatch.service.alerts.rules import HINT
-from farwatch.service.alerts.views import AlertViews
+from farwatch.service.alerts.views import AlertViews, about
 from farwatch.service.people import ChatRow, People, Person
 from farwatch.service.runs import Runs
 
@@ -281,11 +281,6 @@ class Alarms:
             while len(self._told) > KEPT:
                 self._told.popitem(last=False)
         return told
-
-
-def about(row: AlertRow) -> str:
-    """How messages about an alert are found."""
-    return f"alert/{row.no}"
 
 
 def rate_knob(steer: Mapping[str, Any]) -> str | None:

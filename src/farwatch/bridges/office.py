@@ -1,6 +1,7 @@
 """Everything about chats, wired: what a server opens and closes, and what its routes ask."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,14 @@ from typing import Any
 from farwatch.bridges.alarms import Alarms
 from farwatch.bridges.asking import Asker, Questions
 from farwatch.bridges.audience import Audience
-from farwatch.bridges.base import Incoming
+from farwatch.bridges.base import Incoming, Receipt
 from farwatch.bridges.channels import ChannelFile
 from farwatch.bridges.curves import Curves
+from farwatch.bridges.dispatch import Ticket
 from farwatch.bridges.evening import Evening
+from farwatch.bridges.logins import Logins
+from farwatch.bridges.notify import Notify
+from farwatch.bridges.outgoing import Outgoing
 from farwatch.bridges.reporter import Contents, Reporter
 from farwatch.bridges.selection import Selection
 from farwatch.bridges.switchboard import Switchboard
@@ -46,7 +51,10 @@ class Parts:
 
 
 class Office:
-    """The chats of a server. *Threads*: `start`, `close` and the board's calls by any; see there."""
+    """The chats of a server. *Threads*: `start`, `close` and the board's calls by any; see there.
+
+    `on_told`: called by any thread with the number of an alert when it is known whom that has reached, or not.
+    """
 
     def __init__(self, parts: Parts, data: Path, environ: Mapping[str, str]) -> None:
         file = ChannelFile(data, parts.clock)
@@ -70,8 +78,14 @@ class Office:
         self.talk = Talk(parts, self.board, self.alarms, self.curves, asker, Questions(parts.clock), self.link)
         selection = Selection(parts.runs, parts.alerts)
         self.evening = Evening(self.board, self.audience, parts.people, selection, parts.clock)
+        self.logins = Logins(self.board, parts.clock)
+        self.outgoing = Outgoing(data, parts.clock)
+        self.notify = Notify(self.board, self.audience, parts.people, parts.meta, self.outgoing)
+        self.on_told: Callable[[int], None] = lambda alert: None
         self.board.on_incoming = self._hear
         self.board.on_ready = self._ready
+        self.board.on_close = self.logins.close
+        self.board.dispatcher.on_receipt = self._receipt
 
     def start(self) -> None:
         """Open the channels."""
@@ -94,6 +108,13 @@ class Office:
         self.board.task(self.evening.work())
         now_ms = self._clock.wall_us() // 1000
         self._meta.enqueue(lambda writes: writes.people.forget_old(now_ms), durable=False)
+
+    def _receipt(self, ticket: Ticket, receipt: Receipt) -> None:
+        kind, _, no = ticket.notice.about.partition("/")
+        if kind == "alert" and no.isdigit():
+            # Called once the delivery is written: changes are written in the order in which they are given.
+            done = self._meta.enqueue(lambda writes: None, durable=False)
+            done.add_done_callback(lambda _: self.board.soon(lambda: self.board.task(asyncio.to_thread(self.on_told, int(no)))))
 
     async def _hear(self, incoming: Incoming) -> None:
         await self.talk.hear(incoming)

@@ -14,7 +14,20 @@ from farwatch.server.guard import API, Guard, Names
 from farwatch.server.listen import local_only
 from farwatch.server.pages import Pages
 from farwatch.server.route import Endpoint, NoRoute, Route, check
-from farwatch.server.routes import alerts, charts, content, ingest, launch, live, runs, steer, system
+from farwatch.server.routes import (
+    alerts,
+    channels,
+    charts,
+    content,
+    ingest,
+    launch,
+    live,
+    notify,
+    people,
+    runs,
+    steer,
+    system,
+)
 from farwatch.server.services import Services
 from farwatch.settings import Settings
 
@@ -32,6 +45,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *alerts.ENDPOINTS,
     *steer.ENDPOINTS,
     *launch.ENDPOINTS,
+    *channels.ENDPOINTS,
+    *people.ENDPOINTS,
+    *notify.ENDPOINTS,
 )
 
 
@@ -91,12 +107,12 @@ def _lifespan(services: Services) -> Callable[[Starlette], AbstractAsyncContextM
 
 
 async def _tick(services: Services) -> None:
-    """Let liveness look at the clock once a second."""
+    """Let what depends on time look at the clock once a second."""
     loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(TICK_S)
-        for tick in (services.liveness.tick, services.steer.tick):
+        for tick in (services.liveness.tick, services.steer.tick, services.office.outgoing.sweep):
             try:
                 await loop.run_in_executor(services.readers, tick)
             except Exception:
-                log.exception("looking for signs of life failed")
+                log.exception("looking at the clock failed")

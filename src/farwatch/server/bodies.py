@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 from starlette.types import Receive
@@ -22,17 +23,21 @@ _NO_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 
 
 async def read(receive: Receive, headers: dict[str, str], limit: int, idle_s: float) -> bytes:
-    """All bytes of the body.
+    """All bytes of the body. Raises what `pieces` does."""
+    return b"".join([piece async for piece in pieces(receive, headers, limit, idle_s)])
 
-    Raises `LimitError` where more than `limit` bytes are announced or have come, and keeps none of them; `ContactError` (408) if nothing
-    comes for `idle_s` seconds; `BodyError` if the client leaves.
+
+async def pieces(receive: Receive, headers: dict[str, str], limit: int, idle_s: float) -> AsyncIterator[bytes]:
+    """The body as it comes.
+
+    Raises `LimitError` where more than `limit` bytes are announced or have come; `ContactError` (408) if nothing comes for `idle_s`
+    seconds; `BodyError` if the client leaves.
     """
     announced = headers.get("content-length", "")
     if announced.isdigit() and int(announced[:20]) > limit:
         if int(announced[:20]) <= DRAINED_BYTES:
             await _drain(receive)
         raise LimitError(f"the request body may have {limit} bytes, not {announced[:20]}")
-    parts: list[bytes] = []
     size = 0
     while True:
         try:
@@ -41,15 +46,15 @@ async def read(receive: Receive, headers: dict[str, str], limit: int, idle_s: fl
             raise ContactError("the request body did not come", status=408) from None
         if message["type"] == "http.disconnect":
             raise BodyError("the request body was cut short")
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
+        piece = message.get("body", b"")
+        size += len(piece)
         if size > limit:
-            parts.clear()
             if message.get("more_body", False):
                 await _drain(receive)
             raise LimitError(f"the request body may have {limit} bytes")
+        yield piece
         if not message.get("more_body", False):
-            return b"".join(parts)
+            return
 
 
 async def _drain(receive: Receive) -> None:

@@ -23,6 +23,7 @@ from farwatch.service.ingest import Ingest, not_yet
 from farwatch.service.launching import Launching
 from farwatch.service.liveness import Liveness
 from farwatch.service.people import People
+from farwatch.service.people_views import PeopleViews
 from farwatch.service.runs import Runs
 from farwatch.service.steer import Steer
 from farwatch.settings import Settings, environment
@@ -55,6 +56,7 @@ class Services:
     alert_views: AlertViews
     rules: RuleBook
     people: People
+    people_views: PeopleViews
     office: Office
     blobs: Blobs
     uploads: Uploads
@@ -78,6 +80,7 @@ class Services:
         """Answer those who wait for news, so that an end need not wait for them. On the loop."""
         self.hub.close()
         self.steer.bell.close()
+        self.office.board.hurry()
 
     def close(self) -> None:
         """Finish what has begun, write what is in memory, release everything; may be called twice."""
@@ -128,17 +131,19 @@ def open_services(
         ingest = Ingest(store, meta, runs, told, settings, clock)
         ingest.on_commands = steer.heard
         closers.append(ingest.close)
-        alert_views = AlertViews(runs, alerts.now_ms)
-        announcer = alerts.on_change = Announcer(hub, runs, alert_views)
+        people = People(meta, clock, owner=access.owner)
+        people_views = PeopleViews(people, meta)
+        alert_views = AlertViews(runs, alerts.now_ms, people_views.told)
+        announcer = alerts.on_change = Announcer(hub, runs, alert_views, alerts)
         closers.append(engine.close)  # before ingest: it writes what it has found
         blobs = FolderBlobs(data / "blobs")
         runs.drop_blob = blobs.delete
         charts, launching = Charts(store, runs, lambda: hub.seq), Launching(steer, meta, runs, clock)
-        people = People(meta, clock, owner=access.owner)
         office = Office(
             Parts(meta, runs, steer, launching, alerts, alert_views, rules, charts, blobs, people, settings, clock), data, environment()
         )
         announcer.listeners.append(office.alarms.changed)
+        office.on_told = announcer.look
         told.listeners.append(office.reporter)
         closers.append(office.close)  # before everything that it asks
         engine.start()
@@ -158,6 +163,7 @@ def open_services(
             alert_views=alert_views,
             rules=rules,
             people=people,
+            people_views=people_views,
             office=office,
             charts=charts,
             steer=steer,

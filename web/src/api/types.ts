@@ -23,6 +23,61 @@ export interface AlertAnswer {
   resolve?: boolean;
 }
 
+/** An alert, with everything that was sent about it. */
+export interface AlertDetail {
+  id: number;
+  /** Null: it is about the server. */
+  run: string | null;
+  short: string | null;
+  run_name: string | null;
+  number: number | null;
+  project: string | null;
+  attempt: number;
+  /** Name of the rule; `program` for what `run.alert` said. */
+  rule: string;
+  metric: string | null;
+  /** Says what happened, in its first words. */
+  title: string;
+  text: string;
+  /** `ring`: somebody should look now. `hint`: worth knowing. */
+  level: 'ring' | 'hint';
+  /** What the program said: info, warn or error. */
+  said: string | null;
+  state: 'pending' | 'firing' | 'silenced' | 'resolved';
+  opened_ms: number;
+  fired_ms: number | null;
+  resolved_ms: number | null;
+  modified_ms: number;
+  snoozed_until_ms: number | null;
+  acknowledged_ms: number | null;
+  acknowledged_by: string | null;
+  /** How often it has come, within its cool-down. */
+  times: number;
+  /** Since which step. */
+  step: Num | null;
+  /** Since when, by the run's clock. */
+  time_ms: number | null;
+  value: Num | null;
+  band: Band | null;
+  /** The value when it was over. */
+  last: Num | null;
+  /** It is over by itself. */
+  recovered: boolean;
+  /** Why it is over. */
+  resolution: string | null;
+  /** The three metrics that moved most at that step. */
+  moved: Moved[];
+  checkpoint: LastCheckpoint | null;
+  /** What the run still needed when it fired, seconds. */
+  left_s: number | null;
+  consequence: Consequence | null;
+  url: string | null;
+  /** Whom it has reached, one entry per chat, in the order of time. */
+  told: Reached[];
+  /** Newest first. */
+  deliveries: Delivery[];
+}
+
 /** Alerts, newest first. */
 export interface AlertList {
   alerts: AlertRow[];
@@ -79,6 +134,8 @@ export interface AlertRow {
   left_s: number | null;
   consequence: Consequence | null;
   url: string | null;
+  /** Whom it has reached, one entry per chat, in the order of time. */
+  told: Reached[];
 }
 
 /** One argument of a command. */
@@ -173,6 +230,41 @@ export interface Cause {
   text?: string;
 }
 
+/** A service that is connected. */
+export interface ChannelInfo {
+  name: string;
+  kind: string;
+  title: string;
+  /** False: the environment of the server gives it, and it is changed there. */
+  lasting: boolean;
+  /** What was given; of secrets the last four characters at most. */
+  values: { [key: string]: string };
+  created_ms: number | null;
+  ok: boolean;
+  /** `ok`, `connecting`, `no-contact`, `revoked`, `taken-over`, `asleep`, `scan-again`, `closed`. */
+  code: string;
+  /** How it is, in words. */
+  text: string;
+  facts: Tree;
+  two_way: boolean;
+  groups: boolean;
+  /** May speak without having been spoken to. */
+  push_first: boolean;
+  experimental: boolean;
+}
+
+/** What is connected, and what could be. */
+export interface ChannelList {
+  channels: ChannelInfo[];
+  kinds: KindInfo[];
+}
+
+/** A service to connect. What is not given again stays as it was. */
+export interface ChannelRequest {
+  kind: string;
+  values?: { [key: string]: string };
+}
+
 /** Lines to draw. */
 export interface Chart {
   meta: ChartMeta;
@@ -255,6 +347,48 @@ export interface ChartRequest {
   ranks?: '0' | 'mean' | 'all' | 'slowest';
 }
 
+/** What to change of a chat; null is the default again. */
+export interface ChatChange {
+  lang?: string | null;
+  /** `full`, or `minimal`: no names, paths, values. */
+  detail?: string | null;
+  /** `edit` or `off`. */
+  progress?: string | null;
+  alarms?: boolean | null;
+  events?: boolean | null;
+  /** `{"s": seconds}` or `{"steps": n}`: a line of metrics so often. */
+  every?: { [key: string]: Json } | null;
+  muted_until_ms?: number | null;
+  /** Only these. */
+  projects?: string[] | null;
+  /** Conditions that are told when they come true. */
+  watch?: Json[] | null;
+}
+
+/** A conversation to which things are sent. */
+export interface ChatInfo {
+  no: number;
+  channel: string;
+  /** Its id at the service; the last four characters for those who may not administer. */
+  address: string;
+  /** Whose it is; null: a group, or what a channel's own settings name. */
+  person: number | null;
+  title: string;
+  settings: Tree;
+  created_ms: number;
+  /** The newest. */
+  last: Delivery | null;
+}
+
+/** A chat that is written to. */
+export interface ChatRequest {
+  channel: string;
+  /** The service's id of it, and of a topic behind a slash. */
+  address: string;
+  title?: string;
+  person?: number | null;
+}
+
 /** What can be a column of a project's table. */
 export interface ColumnList {
   config: ConfigColumn[];
@@ -332,6 +466,13 @@ export interface ConfigColumn {
   type: string;
 }
 
+/** A service that took the credentials. */
+export interface Connected {
+  /** What the service calls us; empty where a scan is still to come. */
+  called: string;
+  channel: ChannelInfo;
+}
+
 /** The command that an alert asks for. */
 export interface Consequence {
   op: string;
@@ -372,6 +513,16 @@ export interface Definition {
   unit?: string | null;
 }
 
+/** What became of taking messages back. */
+export interface DeleteAnswer {
+  messages: TakenBack[];
+}
+
+/** Messages to take back. */
+export interface DeleteRequest {
+  messages: MessageIds[];
+}
+
 /** A file that was deleted. */
 export interface DeletedFile {
   run: string;
@@ -390,10 +541,46 @@ export interface DeletedRun {
   id: string;
 }
 
+/** What became of one notice in one chat. */
+export interface Delivery {
+  id: number;
+  at_ms: number;
+  channel: string;
+  chat: number;
+  /** Of the chat; empty for one that is no more. */
+  title: string;
+  kind: 'alarm' | 'event' | 'progress';
+  /** Such as `alert/12` or `run/5`. */
+  about: string;
+  /** `sent`, `unchanged`, `asleep`, `gone`, `refused`, `revoked`, `failed`, `unsure`; `held` until quiet hours end; `waiting`. */
+  outcome: string;
+  reason: string;
+  tries: number;
+  /** From the notice to the answer of the service. */
+  took_ms: number;
+}
+
+/** What became of notices, newest first. */
+export interface DeliveryList {
+  deliveries: Delivery[];
+}
+
 /** Of the data folder. */
 export interface Disk {
   free_bytes: number;
   total_bytes: number;
+}
+
+/** Something that a person gives to connect a service. */
+export interface FieldInfo {
+  name: string;
+  text: string;
+  /** Never shown again. */
+  secret: boolean;
+  required: boolean;
+  default: string;
+  /** The environment variable of the server that gives it as well. */
+  env: string;
 }
 
 /** Files of a run by path. */
@@ -409,6 +596,16 @@ export interface FileRow {
   sha256: string | null;
   mtime_ms: number;
   media_type: string | null;
+}
+
+/** A file that goes with a message: its bytes, or an upload. */
+export interface FileToSend {
+  name?: string;
+  media_type?: string;
+  caption?: string;
+  base64?: string;
+  /** Id of POST /notify/uploads. */
+  upload?: string;
 }
 
 /** How a run ends. */
@@ -431,8 +628,31 @@ export interface Health {
   ok: boolean;
 }
 
+/** Whom a service calls this person. */
+export interface IdentityInfo {
+  channel: string;
+  user_name: string;
+  paired_ms: number;
+}
+
 /** Any value: what a program logged or configured is passed on as it came. */
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+
+/** A service that can be connected. */
+export interface KindInfo {
+  name: string;
+  title: string;
+  experimental: boolean;
+  /** The extra of the package that it needs, if any. */
+  needs: string;
+  /** Whether what it needs is installed. */
+  ready: boolean;
+  /** It is logged in to by scanning a code: POST /channels/{name}/login. */
+  scan: boolean;
+  /** What a person does first, in order. */
+  steps: string[];
+  fields: FieldInfo[];
+}
 
 /** A value that people may change while the run goes on. */
 export interface KnobInfo {
@@ -603,6 +823,23 @@ export interface LogEntry {
   time_ms?: Num | null;
 }
 
+/** A step of logging in by a scan. */
+export interface LoginRequest {
+  /** The number that the phone shows. */
+  digits?: string;
+  /** Begin anew, with a new code. */
+  again?: boolean;
+}
+
+/** How far it is. */
+export interface LoginState {
+  /** `wait`, `scanned`, `needs-digits`, `redirect`, `expired`, `blocked`, `already-bound`, `confirmed`. */
+  state: string;
+  /** To be drawn as a code. */
+  link: string | null;
+  text: string;
+}
+
 /** One user's agent on one machine. */
 export interface Machine {
   agent: string;
@@ -691,6 +928,12 @@ export interface Message {
   file?: Attached;
 }
 
+/** Messages in a chat, as POST /notify has answered. */
+export interface MessageIds {
+  chat: number;
+  ids: string[];
+}
+
 /** Messages, newest first. */
 export interface MessageList {
   messages: Message[];
@@ -759,6 +1002,27 @@ export interface Moved {
 /** It is done. */
 export type Nothing = Record<string, never>;
 
+/** What became of a message. */
+export interface NotifyAnswer {
+  messages: SentMessage[];
+}
+
+/** A message to people. */
+export interface NotifyRequest {
+  text?: string;
+  format?: 'text' | 'markdown' | 'html' | 'mono';
+  silent?: boolean;
+  /** Links may unfold. */
+  preview?: boolean;
+  picture?: FileToSend | null;
+  /** At most 10. */
+  files?: FileToSend[];
+  /** Numbers of chats, or names of channels; left out: everybody who wants messages. */
+  to?: (number | string)[] | null;
+  /** Wait so long for what becomes of it, 0 to 30; 10 if left out. */
+  wait_s?: number;
+}
+
 /** A number. JSON has no word for those that are not finite, so they travel as text. */
 export type Num = number | 'NaN' | 'Infinity' | '-Infinity';
 
@@ -803,6 +1067,33 @@ export interface OrdersRequest {
   wait_s?: number;
 }
 
+/** A code that is good once. */
+export interface PairCode {
+  code: string;
+  /** For how long it is good. */
+  seconds: number;
+  links: PairLink[];
+}
+
+/** Where to send a code. */
+export interface PairLink {
+  channel: string;
+  /** To be opened on the phone, or drawn as a code. */
+  link: string | null;
+  text: string;
+}
+
+/** Whom a code makes of whoever sends it. */
+export interface PairRequest {
+  name?: string;
+  /** What they may do: some of `read`, `steer`, `start`. */
+  scopes?: string[];
+  /** Another identity of this person. */
+  person?: number | null;
+  /** The only channel where it counts. */
+  channel?: string | null;
+}
+
 /** One parameter of a profile. */
 export interface ParameterInfo {
   type: 'float' | 'int' | 'bool' | 'str';
@@ -814,6 +1105,52 @@ export interface ParameterInfo {
   /** A regular expression that a text must match. */
   pattern?: string;
   description?: string;
+}
+
+/** Who may be told and ask, where, and who tried. */
+export interface PeopleList {
+  owner: string;
+  people: PersonInfo[];
+  /** In the order in which they are tried. */
+  chats: ChatInfo[];
+  strangers: StrangerInfo[];
+  /** So many wrong codes have come that none counts for now; a new code opens the door again. */
+  closed: boolean;
+}
+
+/** What to change; null is the default again. */
+export interface PersonChange {
+  name?: string;
+  /** What they may do: some of `read`, `steer`, `start`. */
+  scopes?: string[];
+  lang?: string | null;
+  zone?: string | null;
+  /** `{"from": "23:00", "to": "08:00", "alarms": true}`: only alarms, and with false these without a sound. */
+  quiet?: { [key: string]: Json } | null;
+  /** All of their chats, in the order in which they are to be tried. */
+  chats?: number[];
+}
+
+/** Somebody who may be told of runs and ask. */
+export interface PersonInfo {
+  no: number;
+  name: string;
+  /** What they may do: some of `read`, `steer`, `start`. */
+  scopes: string[];
+  settings: PersonSettings;
+  identities: IdentityInfo[];
+  /** Numbers of chats, in the order in which they are tried. */
+  chats: number[];
+}
+
+/** What a person set of themselves; null is the default. */
+export interface PersonSettings {
+  /** `en` or `zh`. */
+  lang: string | null;
+  /** Such as Europe/Berlin; null: that of the server. */
+  zone: string | null;
+  /** `{"from": "23:00", "to": "08:00", "alarms": true}`: only alarms, and with false these without a sound. */
+  quiet: { [key: string]: Json } | null;
 }
 
 /** Every answer that is no success. A refused batch also says where its writer goes on. */
@@ -929,6 +1266,32 @@ export interface Rank {
   host: string;
   /** Ids, oldest first. */
   writers: string[];
+}
+
+/** Whom an alert has reached, or not. */
+export interface Reached {
+  /** The person, or the title of the chat. */
+  who: string;
+  channel: string;
+  /** `sent` where it has arrived; else why it has not. */
+  outcome: string;
+  at_ms: number;
+}
+
+/** The number of what is no more. */
+export interface Removed {
+  removed: number;
+}
+
+/** A channel that is no more. */
+export interface RemovedChannel {
+  removed: string;
+}
+
+/** Who is off the list. */
+export interface RemovedStranger {
+  channel: string;
+  removed: string;
 }
 
 /** A wish to run a run's command again. */
@@ -1164,6 +1527,17 @@ export interface RunRow {
   commands_ms: number;
 }
 
+/** What became of a message in one chat. */
+export interface SentMessage {
+  chat: number;
+  channel: string;
+  /** `sent`, `unchanged`, `asleep`, `gone`, `refused`, `revoked`, `failed`, `unsure`; `held` until quiet hours end; `waiting`. */
+  outcome: string;
+  reason: string;
+  /** Of what was sent, by which it is taken back. */
+  ids: string[];
+}
+
 /** Points in order of arrival. */
 export interface SeriesArrays {
   /** f8 */
@@ -1293,10 +1667,37 @@ export interface Steerable {
   paused: boolean;
 }
 
+/** Somebody who wrote and is nobody here: they got no answer. */
+export interface StrangerInfo {
+  channel: string;
+  /** As they call themselves. */
+  user_name: string;
+  /** The id that the service knows them by; the last four characters for those who may not administer. */
+  user: string;
+  first_ms: number;
+  last_ms: number;
+  times: number;
+}
+
 /** Tags to add and to remove. */
 export interface TagChange {
   add?: string[];
   remove?: string[];
+}
+
+/** What became of taking one message back. */
+export interface TakenBack {
+  chat: number;
+  /** `sent`, `unchanged`, `asleep`, `gone`, `refused`, `revoked`, `failed`, `unsure`; `held` until quiet hours end; `waiting`. */
+  outcome: string;
+  reason: string;
+}
+
+/** What became of a test. */
+export interface TestResult {
+  /** `sent`, `unchanged`, `asleep`, `gone`, `refused`, `revoked`, `failed`, `unsure`; `held` until quiet hours end; `waiting`. */
+  outcome: string;
+  reason: string;
 }
 
 /** A command as consequence. */
@@ -1320,6 +1721,11 @@ export interface Threshold {
 
 /** A nested mapping. */
 export type Tree = { [key: string]: Json };
+
+/** A file that waits for its message, for ten minutes. */
+export interface UploadAnswer {
+  upload: string;
+}
 
 /** What an agent knows of one of its writers. */
 export interface WriterBeat {
@@ -1397,12 +1803,15 @@ export interface WriterStatus {
 /** GET, by path below the API. `ask` stands in the path and behind its question mark. */
 export interface Get {
   'alerts': { ask: { project?: string | null; run?: string | null; state?: string | null; before?: number | null; limit?: number | null }; answer: AlertList };
-  'alerts/{id}': { ask: { id: string }; answer: AlertRow };
+  'alerts/{id}': { ask: { id: string }; answer: AlertDetail };
   'blobs/{sha256}': { ask: { sha256: string; type?: string | null; name?: string | null; sign?: string | null }; answer: Blob };
+  'channels': { ask: Record<string, never>; answer: ChannelList };
   'columns': { ask: { project?: string | null }; answer: ColumnList };
   'commands/{command}': { ask: { command: string; wait_s?: number | null }; answer: CommandRow };
+  'deliveries': { ask: { about?: string | null; before?: number | null; limit?: number | null }; answer: DeliveryList };
   'info': { ask: Record<string, never>; answer: ServerInfo };
   'launch/profiles': { ask: Record<string, never>; answer: MachineList };
+  'people': { ask: Record<string, never>; answer: PeopleList };
   'problems': { ask: Record<string, never>; answer: ProblemList };
   'projects': { ask: Record<string, never>; answer: ProjectList };
   'projects/{project}/rules': { ask: { project: string }; answer: RuleList };
@@ -1431,10 +1840,17 @@ export interface Post {
   'agents/{agent}/beat': { ask: { agent: string }; body: BeatRequest; answer: BeatAnswer };
   'agents/{agent}/commands': { ask: { agent: string }; body: OrdersRequest; answer: Orders };
   'alerts/{id}': { ask: { id: string }; body: AlertAnswer; answer: AlertRow };
+  'channels/{name}/login': { ask: { name: string }; body: LoginRequest; answer: LoginState };
   'charts': { ask: Record<string, never>; body: ChartRequest; answer: Chart };
+  'chats': { ask: Record<string, never>; body: ChatRequest; answer: ChatInfo };
+  'chats/{no}/test': { ask: { no: string }; answer: TestResult };
   'launch/{machine}/{profile}': { ask: { machine: string; profile: string }; body: StartRequest; answer: CommandRow };
   'live': { ask: Record<string, never>; body: LiveRequest; answer: LiveAnswer };
+  'notify': { ask: Record<string, never>; body: NotifyRequest; answer: NotifyAnswer };
+  'notify/delete': { ask: Record<string, never>; body: DeleteRequest; answer: DeleteAnswer };
+  'notify/uploads': { ask: { name?: string | null; media_type?: string | null }; body: Blob; answer: UploadAnswer };
   'once': { ask: Record<string, never>; answer: OnceCode };
+  'people/pair': { ask: Record<string, never>; body: PairRequest; answer: PairCode };
   'prove': { ask: Record<string, never>; body: ProofRequest; answer: Proof };
   'runs': { ask: Record<string, never>; body: RunRequest; answer: RunAnswer };
   'runs/{ref}/commands': { ask: { ref: string }; body: CommandRequest; answer: CommandRow };
@@ -1450,6 +1866,7 @@ export interface Post {
 
 /** PUT, by path below the API. `ask` stands in the path and behind its question mark. */
 export interface Put {
+  'channels/{name}': { ask: { name: string }; body: ChannelRequest; answer: Connected };
   'projects/{project}/rules': { ask: { project: string }; body: RuleChange; answer: RuleList };
   'rules': { ask: Record<string, never>; body: RuleChange; answer: RuleList };
   'runs/{ref}/rules': { ask: { ref: string }; body: RuleChange; answer: RuleList };
@@ -1458,13 +1875,19 @@ export interface Put {
 
 /** PATCH, by path below the API. `ask` stands in the path and behind its question mark. */
 export interface Patch {
+  'chats/{no}': { ask: { no: string }; body: ChatChange; answer: ChatInfo };
+  'people/{no}': { ask: { no: string }; body: PersonChange; answer: PersonInfo };
   'runs/{ref}': { ask: { ref: string }; body: RunChange; answer: RunRow };
 }
 
 /** DELETE, by path below the API. `ask` stands in the path and behind its question mark. */
 export interface Delete {
+  'channels/{name}': { ask: { name: string }; answer: RemovedChannel };
+  'chats/{no}': { ask: { no: string }; answer: Removed };
+  'people/{no}': { ask: { no: string }; answer: Removed };
   'runs/{ref}': { ask: { ref: string }; answer: DeletedRun };
   'runs/{ref}/files/{path}': { ask: { ref: string; path: string }; answer: DeletedFile };
   'runs/{ref}/metrics': { ask: { ref: string; name?: string | null }; answer: DeletedMetrics };
   'session': { ask: Record<string, never>; answer: Nothing };
+  'strangers/{channel}/{user}': { ask: { channel: string; user: string }; answer: RemovedStranger };
 }

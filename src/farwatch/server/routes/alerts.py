@@ -7,9 +7,12 @@ from starlette.responses import Response
 from farwatch.errors import NotFoundError, UsageError
 from farwatch.server.route import Ask, Endpoint
 from farwatch.server.shapes import alerts as shapes
+from farwatch.server.shapes.chat import AlertDetail
 from farwatch.service.alerts.register import rings
 from farwatch.service.alerts.rules import SERVER
+from farwatch.service.alerts.views import about
 
+DELIVERIES_MAX = 200
 STATES = ("pending", "firing", "silenced", "resolved")
 
 
@@ -68,14 +71,19 @@ def _number(ask: Ask) -> int:
 
 
 async def get_alert(ask: Ask) -> Response:
-    row = await ask.run(ask.services.alerts.get, _number(ask))
-    return ask.reply(ask.services.alert_views.row(row))
+    number, services = _number(ask), ask.services
+
+    def found() -> dict[str, Any]:
+        row = services.alerts.get(number)
+        return {**services.alert_views.row(row), "deliveries": services.people_views.deliveries(about(row), None, DELIVERIES_MAX)}
+
+    return ask.reply(await ask.run(found))
 
 
 async def answer_alert(ask: Ask) -> Response:
     asked = await ask.object()
     row = await ask.run(ask.services.alerts.answer, _number(ask), asked, ask.who.name, pool=ask.services.writers)
-    return ask.reply(ask.services.alert_views.row(row))
+    return ask.reply(await ask.run(ask.services.alert_views.row, row))
 
 
 def _rules(ask: Ask, scope: str, rules: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +161,7 @@ ENDPOINTS = (
         query={"limit": Annotated[int, "at most"]},
         answer=shapes.MessageList,
     ),
-    Endpoint("GET", "/alerts/{id}", "read", get_alert, "One alert.", answer=shapes.AlertRow),
+    Endpoint("GET", "/alerts/{id}", "read", get_alert, "One alert, with what was sent about it.", answer=AlertDetail),
     Endpoint(
         "POST",
         "/alerts/{id}",

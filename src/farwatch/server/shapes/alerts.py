@@ -43,6 +43,15 @@ class Consequence(TypedDict):
     reason: NotRequired[str]
 
 
+class Reached(TypedDict):
+    """Whom an alert has reached, or not."""
+
+    who: Annotated[str, "The person, or the title of the chat."]
+    channel: str
+    outcome: Annotated[str, "`sent` where it has arrived; else why it has not."]
+    at_ms: int
+
+
 class AlertRow(TypedDict):
     """One occurrence of what a rule watches for, or of what a program alerted."""
 
@@ -80,6 +89,7 @@ class AlertRow(TypedDict):
     left_s: Annotated[float | None, "What the run still needed when it fired, seconds."]
     consequence: Consequence | None
     url: str | None
+    told: Annotated[list[Reached], "Whom it has reached, one entry per chat, in the order of time."]
 
 
 class AlertList(TypedDict):

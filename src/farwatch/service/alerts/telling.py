@@ -2,10 +2,12 @@
 
 from typing import Protocol
 
+from farwatch.errors import NotFoundError
 from farwatch.service.alerts.engine import Engine
+from farwatch.service.alerts.register import Register
 from farwatch.service.alerts.views import AlertViews
 from farwatch.service.hub import Hub
-from farwatch.service.runs import Runs
+from farwatch.service.runs import RunRow, Runs
 from farwatch.store.base import Decoded, Writer
 from farwatch.store.meta import AlertRow
 
@@ -48,15 +50,28 @@ class Listener(Protocol):
 class Announcer:
     """Tells readers of the live stream, and whoever else listens, what has become of an alert."""
 
-    def __init__(self, hub: Hub, runs: Runs, views: AlertViews) -> None:
+    def __init__(self, hub: Hub, runs: Runs, views: AlertViews, register: Register) -> None:
+        self._register = register
         self._hub = hub
         self._runs = runs
         self._views = views
         self.listeners: list[Listener] = []
 
-    def __call__(self, row: AlertRow, what: str) -> None:
+    def show(self, row: AlertRow) -> RunRow | None:
+        """Tell readers how an alert is now; returns its run."""
         run = None if row.run_no is None else self._runs.meta.run(row.run_no)
         self._hub.alert(None if run is None else run.id, None if run is None else run.project, self._views.row(row))
+        return run
+
+    def look(self, number: int) -> None:
+        """Tell readers that it has become known whom an alert has reached."""
+        try:
+            self.show(self._register.get(number))
+        except NotFoundError:
+            pass  # it healed before it rang, or went with its run
+
+    def __call__(self, row: AlertRow, what: str) -> None:
+        run = self.show(row)
         if run is not None:
             self._hub.touch(run.id)
         for listener in self.listeners:

@@ -1,6 +1,6 @@
 """Alerts as JSON."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from farwatch.service.alerts.register import state_of
@@ -10,15 +10,27 @@ from farwatch.store.meta import AlertRow
 OWN = frozenset({"title_key", "records", "rang_ms", "said"})  # facts that are ours, or told under another name
 
 
-class AlertViews:
-    """Shows alerts. *Threads*: any."""
+Told = Mapping[str, list[dict[str, Any]]]
 
-    def __init__(self, runs: Runs, now_ms: Callable[[], int]) -> None:
+
+def nobody(abouts: Iterable[str]) -> Told:
+    """Whom alerts have reached where there are no chats."""
+    return {}
+
+
+class AlertViews:
+    """Shows alerts. *Threads*: any. `told`: whom notices about these have reached, in one look at the database."""
+
+    def __init__(self, runs: Runs, now_ms: Callable[[], int], told: Callable[[Iterable[str]], Told] = nobody) -> None:
         self._runs = runs
         self._now_ms = now_ms
+        self._told = told
 
     def row(self, row: AlertRow) -> dict[str, Any]:
         """One alert."""
+        return self.rows([row])[0]
+
+    def _row(self, row: AlertRow, told: Told) -> dict[str, Any]:
         run = None if row.run_no is None else self._runs.meta.run(row.run_no)
         facts = row.facts
         return {
@@ -33,9 +45,16 @@ class AlertViews:
             "band": facts.get("band"), "last": facts.get("last"), "recovered": bool(facts.get("recovered")),
             "resolution": facts.get("resolution"), "moved": facts.get("moved") or [], "checkpoint": facts.get("checkpoint"),
             "left_s": facts.get("left_s"), "consequence": row.consequence,
-            "url": None if run is None else self._runs.url(run),
+            "url": None if run is None else self._runs.url(run), "told": list(told.get(about(row), ())),
         }  # fmt: skip
 
     def rows(self, rows: Iterable[AlertRow]) -> list[dict[str, Any]]:
         """Several."""
-        return [self.row(row) for row in rows]
+        listed = list(rows)
+        told = self._told([about(row) for row in listed if row.fired_ms is not None])
+        return [self._row(row, told) for row in listed]
+
+
+def about(row: AlertRow) -> str:
+    """How messages and deliveries about an alert are found."""
+    return f"alert/{row.no}"

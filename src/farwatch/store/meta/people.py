@@ -166,6 +166,13 @@ class PeopleReads:
         query = select(table).where(table.c.about.in_(abouts)).order_by(table.c.no)
         return [DeliveryRow.read(row) for row in self._connection.execute(query)]
 
+    def last_delivery(self, chat_no: int) -> DeliveryRow | None:
+        """The newest delivery of a chat."""
+        table = tables.delivery
+        newest = select(func.max(table.c.no)).where(table.c.chat_no == chat_no).scalar_subquery()
+        found = self._connection.execute(select(table).where(table.c.no == newest)).first()
+        return None if found is None else DeliveryRow.read(found)
+
     def last_deliveries(self) -> dict[int, DeliveryRow]:
         """The newest delivery of each chat."""
         table = tables.delivery
