@@ -42,7 +42,7 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 
 
-def word(lang: str, key: str, **facts: Any) -> str:
+def word(lang: str, key: str, /, **facts: Any) -> str:
     """A phrase in a language."""
     return WORDS[key][1 if lang == "zh" else 0].format(**facts)
 

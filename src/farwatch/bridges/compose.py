@@ -52,7 +52,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)
 _ZH_UNITS = ((172_800.0, 86_400.0, "天", 0), (5_400.0, 3_600.0, "小时", 1), (90.0, 60.0, "分钟", 0), (-1.0, 1.0, "秒", 0))
 
 
-def say(lang: str, word: str, **facts: Any) -> str:
+def say(lang: str, word: str, /, **facts: Any) -> str:
     """A phrase in a language."""
     return WORDS[word][1 if lang == "zh" else 0].format(**facts)
 

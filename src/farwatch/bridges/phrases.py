@@ -70,6 +70,6 @@ PHRASES: dict[str, tuple[str, str]] = {
 }
 
 
-def told(lang: str, name: str, **facts: Any) -> str:
+def told(lang: str, phrase: str, /, **facts: Any) -> str:
     """A sentence in a language."""
-    return PHRASES[name][1 if lang == "zh" else 0].format(**facts)
+    return PHRASES[phrase][1 if lang == "zh" else 0].format(**facts)

@@ -55,6 +55,7 @@ class _Watch:
 
     state: str
     attempt: int
+    fresh: bool = False  # whether all of it happens while we look
     told_us: int = 0
     closed: bool = False
     share: int = 0
@@ -139,7 +140,7 @@ class Reporter:
         now_us = self._clock.mono_us()
         watch = self._watches.get(run.no)
         if watch is None:
-            watch = self._watches[run.no] = _Watch("", 0)
+            watch = self._watches[run.no] = _Watch("", 0, fresh=True)
             if self._clock.wall_us() // 1000 - run.started_ms > FRESH_MS:
                 watch.state, watch.attempt, watch.closed = run.state, run.attempt, run.final
         if run.attempt > watch.attempt and not run.final:
@@ -248,7 +249,8 @@ class Reporter:
     def _lines_by_step(self, run: RunRow, row: Mapping[str, Any], watch: _Watch, chat: ChatRow, every: float) -> None:
         """Lines at whole multiples of `every`, counted from step 1; with the values as they were there, exactly."""
         step = float(row["step"])
-        after = watch.lines.get(chat.no, 0.0)
+        first = 0.0 if watch.fresh and not watch.told_us else step  # from where on: what was before somebody asked is not told
+        after = watch.lines.setdefault(chat.no, first)
         places = [every * n for n in range(int(after // every) + 1, int((step + 1) // every) + 1)][-LINES_MAX:]
         if not places:
             return
