@@ -34,13 +34,33 @@ class Curve:
         self._open.append(value)
         if len(self._open) < self.size:
             return False
+        self._close(step, time_us, value if self.size == 1 else median(self._open))
+        return True
+
+    def add_all(self, steps: list[float], times: list[int], values: list[float]) -> bool:
+        """The same for many points, a block at a time."""
+        at, count, complete = 0, len(values), False
+        while at < count and (len(self._first) < START or self.size == 1):
+            complete = self.add(steps[at], times[at], values[at]) or complete
+            at += 1
+        while at < count:
+            end = min(at + self.size - len(self._open), count)
+            self._open += values[at:end]
+            self.count += end - at
+            if len(self._open) >= self.size:
+                self._close(steps[end - 1], times[end - 1], median(self._open))
+                complete = True
+            at = end
+        return complete
+
+    def _close(self, step: float, time_us: int, value: float) -> None:
+        """A block is complete."""
         self.steps.append(step)
         self.times.append(time_us)
-        self.values.append(value if self.size == 1 else median(self._open))
+        self.values.append(value)
         self._open.clear()
         if len(self.values) >= CAP:
             self._join()
-        return True
 
     def _join(self) -> None:
         values = self.values

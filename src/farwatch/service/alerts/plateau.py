@@ -10,7 +10,8 @@ from farwatch.service.alerts.rules import Rule
 
 QUARTERS = 4
 FEWEST = 8  # blocks in the time that counts
-LOOKS = 20  # in the time that counts
+LOOKS = 20  # in the time that counts, or in the run so far if that is shorter
+LOOKS_MAX = 200  # in the time that counts: a young run at many steps a second is not looked at with each of them
 WORTH = 10  # times the least improvement: one that large must be out of the question
 WORTH_LEVEL = 0.02  # or an improvement by this part of the level
 
@@ -46,7 +47,7 @@ class Plateau:
         if now_us < self._next_us:
             return
         after_us = rule.numbers["after_s"] * 1e6
-        self._next_us = now_us + int(min(after_us, now_us - curve.times[0]) / LOOKS)
+        self._next_us = now_us + int(max(min(after_us, now_us - curve.times[0]) / LOOKS, after_us / LOOKS_MAX))
         values = self._scaled(curve)
         whole = len(values)
         if self.phase is Phase.FIRING:
@@ -76,7 +77,9 @@ class Plateau:
     def _scaled(self, curve: Curve) -> list[float]:
         """Values of which less is better: logarithms where all are positive, for a loss may fall over many orders."""
         self._log = not self._up and min(curve.values) > 0.0 and curve.start > 0.0
-        return [self._domain(value) for value in curve.values] if self._up or self._log else curve.values
+        if self._up:
+            return [-value for value in curve.values]
+        return [*map(math.log, curve.values)] if self._log else curve.values
 
     def _domain(self, value: float) -> float:
         return -value if self._up else math.log(value) if self._log else value

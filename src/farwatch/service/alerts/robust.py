@@ -6,8 +6,8 @@ Median and median absolute deviation (MAD): Hampel, "The influence curve and its
 """
 
 import math
+import operator
 from collections.abc import Sequence
-from itertools import pairwise
 
 GAUSS = 1.4826
 MEDIAN_LOSS = 1.2533  # the median of n Gaussian values has 1.2533 / sqrt(n) of their standard deviation
@@ -23,11 +23,11 @@ def median(values: Sequence[float]) -> float:
     return ordered[half] if count % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
-def spread(values: Sequence[float]) -> float:
-    """The standard deviation, by the MAD; 0 of fewer than two."""
+def spread(values: Sequence[float], middle: float | None = None) -> float:
+    """The standard deviation, by the MAD; 0 of fewer than two. `middle`: their median, where it is known."""
     if len(values) < 2:
         return 0.0
-    middle = median(values)
+    middle = median(values) if middle is None else middle
     return GAUSS * median([abs(value - middle) for value in values])
 
 
@@ -35,5 +35,5 @@ def noise(values: Sequence[float]) -> float:
     """The standard deviation around a trend, by the MAD of first differences; 0 of fewer than three."""
     if len(values) < 3:
         return 0.0
-    steps = [after - before for before, after in pairwise(values)]
-    return GAUSS * median([abs(step) for step in steps]) / math.sqrt(2)
+    steps = map(operator.sub, values[1:], values)
+    return GAUSS * median([*map(abs, steps)]) / math.sqrt(2)

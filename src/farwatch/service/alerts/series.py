@@ -81,9 +81,7 @@ class Series:
             self.nonfinite.good(values[-1])
         if self.spike is not None:
             self.spike.absorb(values, rules["spike"])
-        add, complete = self.curve.add, False
-        for step, time_us, value in zip(steps, times, values, strict=True):
-            complete = add(step, time_us, value) or complete
+        complete = self.curve.add_all(steps, times, values)
         self.last, self.last_step, self._back = values[-1], steps[-1], 0
         if complete:
             self._look(rules)

@@ -129,9 +129,10 @@ class Spike:
         if positive != self._log:
             self._log = positive and self._start > 0.0
             self._best = math.inf
-        scaled = [math.log(value) for value in values] if self._log else values
-        level = median(scaled[-LEVEL:])
-        sigma = max(noise(scaled), 0.5 * spread(scaled[-LEVEL:]))
+        scaled = [*map(math.log, values)] if self._log else values
+        late = scaled[-LEVEL:]
+        level = median(late)
+        sigma = max(noise(scaled), 0.5 * spread(late, level))
         self._best = min(self._best, level)
         jitter = rule.numbers["noises"] * _SHORT_SE * sigma
         best, progress = self._raw(self._best), max(self._start - self._raw(self._best), 0.0)
