@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -158,3 +159,28 @@ def test_stop_by_sigterm_stands_in_the_history(run: Steered) -> None:
     assert (stop["op"], stop["actor"], stop["channel"], run.end(stop["id"])["state"]) == ("stop", "SIGTERM", "signal", "applied")
     until(lambda: run.row().get("reason") == "stopped by SIGTERM", what="why it ended")
     assert run.notes() == ["stop"]
+
+
+def test_server_restored_from_a_backup_in_mid_command_learns_how_it_went_and_repeats_nothing(machine: Machine) -> None:
+    run = Steered(machine, "restored").start()
+    slow = run.ask("call", args={"name": "slow", "args": {"s": 4}})
+    until(lambda: "slow" in run.notes())
+    waiting = run.ask("set", args={"name": "lr", "value": 0.3})
+    machine.cli("backup", machine.folder / "backup")
+    assert run.get(slow)["state"] == run.get(waiting)["state"] == "pending"
+    run.end(slow)
+    run.end(waiting)
+    later = run.ask("call", args={"name": "evaluate", "args": {"n": 77}})
+    run.end(later)
+    machine.kill_server()
+    shutil.rmtree(machine.state / "server")
+    machine.cli("restore", machine.folder / "backup", "--data", machine.state / "server")
+    machine.start_server()
+
+    ends = [run.end(one) for one in (slow, waiting)]
+    until(lambda: http_ask(machine, "GET", f"/commands/{later}")[0] == 200, what="what was asked after the backup")
+    fresh = run.end(run.ask("set", args={"name": "lr", "value": 0.25}))
+
+    assert [one["state"] for one in (*ends, run.end(later), fresh)] == ["applied"] * 4
+    assert (ends[1]["old"], ends[1]["new"], fresh["old"]) == (0.1, 0.3, 0.3)
+    assert run.notes() == ["slow", "slow done", "evaluate 77"]

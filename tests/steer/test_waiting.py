@@ -113,6 +113,16 @@ def test_what_a_run_without_server_did_arrives_with_it(tmp_path: Path) -> None:
         assert [(one["op"], one["actor"], one["state"]) for one in listed] == [("stop", "SIGTERM", "applied")]
 
 
+def test_sync_by_hand_takes_no_run_from_its_agent(run: Steered) -> None:
+    """Somebody syncs what an agent ships already: commands still go by the agent, and at once."""
+    run.start()
+    assert run.machine.sync().returncode == 0
+
+    told = run.end(run.ask("set", args={"name": "lr", "value": 0.2}), 8)
+
+    assert (told["state"], told["new"]) == ("applied", 0.2)
+
+
 def test_server_clock_that_is_set_changes_no_expiry(tmp_path: Path) -> None:
     """A command lives as long as it was given, whatever the server's clock is set to."""
     class Set(ManualClock):

@@ -23,6 +23,7 @@ from farwatch.errors import ContactError, DataError, NotFoundError
 from farwatch.machine import agent_key
 from farwatch.servers import find_server
 from farwatch.settings import Settings
+from farwatch.wire.commands import BY_HAND
 from farwatch.wire.ids import is_writer_id
 from farwatch.wire.segment import HEADER_SIZE, SegmentHeader
 
@@ -232,7 +233,7 @@ class _Sync:
         if lane is None:
             connect = connector(self._settings, named, named) if named else self._connect
             lane = self._lanes[named] = (
-                Shipper(connect, self._clock, agent_id=agent_key() + "-sync"),
+                Shipper(connect, self._clock, agent_id=agent_key() + BY_HAND),
                 FileSender(connect, self._clock),
             )
         return lane

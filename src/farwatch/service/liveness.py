@@ -17,6 +17,7 @@ from farwatch.service.runs import Runs
 from farwatch.service.sidecar import text
 from farwatch.settings import Settings
 from farwatch.store.meta import Meta, RunRow, WriterRow, Writes
+from farwatch.wire.commands import takes_orders
 from farwatch.wire.ids import is_writer_id
 from farwatch.wire.states import State
 
@@ -85,7 +86,8 @@ class Liveness:
         if decides or alive is not None:
             self._runs.activity.contact(run, row.id, alive=alive)
         behind = {key: _count(said.get(key)) for key in ("records_behind", "bytes_behind", "set_aside")}
-        news = replace(row, agent=text(agent_id, 200), **behind)  # type: ignore[arg-type]
+        agent = text(agent_id, 200)
+        news = replace(row, agent=agent if agent is None or takes_orders(agent) else row.agent, **behind)  # type: ignore[arg-type]
         cause = said.get("cause")
         if alive is False and row.ended_ms is None and row.cause is None and isinstance(cause, Mapping):
             news = replace(news, cause={key: cause[key] for key in CAUSES if key in cause})

@@ -33,6 +33,7 @@ from farwatch.wire.commands import (
     CommandState,
     Op,
     shown_args,
+    takes_orders,
 )
 from farwatch.wire.redact import mask_text
 
@@ -256,6 +257,7 @@ class Steer:
 
     def arrived(self, writer_id: str, agent: str | None) -> None:
         """A writer has registered, by way of `agent`: what waits for its run goes there, and what people set stays set."""
+        agent = agent if agent is not None and takes_orders(agent) else None
         writer = self._meta.writer(writer_id)
         run = None if writer is None else self._meta.run(writer.run_no)
         if writer is None or run is None or writer.role == "system":

@@ -30,6 +30,14 @@ BY_TRAINER = frozenset({Op.STOP, Op.PAUSE, Op.UNPAUSE, Op.CHECKPOINT, Op.SET, Op
 BY_AGENT = frozenset({Op.KILL, Op.START})
 
 
+BY_HAND = "-sync"  # ends the name by which `farwatch sync` ships
+
+
+def takes_orders(agent: str) -> bool:
+    """Whether an agent of this name asks for commands; who ships by hand does not, and must not take a run from its agent."""
+    return not agent.endswith(BY_HAND)
+
+
 class CommandState(StrEnum):
     """How far a command is: pending, or one of the five endings."""
 
