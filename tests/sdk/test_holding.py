@@ -51,6 +51,33 @@ def test_pause_holds_the_run_and_others_are_obeyed_meanwhile(asked: Asked) -> No
     assert [e["paused"] for e in asked.events() if "paused" in e] == [True, False]
 
 
+def test_run_that_another_thread_finishes_is_held_no_longer(asked: Asked) -> None:
+    """Nobody could let it go any more: what has ended takes no commands."""
+    pause = asked.ask("pause")
+    timer = later(0.2, asked.run.finish)
+    began = time.monotonic()
+    asked.steps(2)
+    timer.join()
+
+    assert time.monotonic() - began < 10
+    assert (asked.ended(pause)["state"], asked.run.state) == ("applied", "finished")
+
+
+def test_run_that_a_command_finishes_during_a_pause_is_held_no_longer(asked: Asked) -> None:
+    def enough() -> None:
+        asked.run.finish("stopped", "enough")
+
+    asked.run.command(enough)
+    asked.ask("pause")
+    timer = later(0.2, lambda: asked.ask("call", name="enough", args={}))
+    began = time.monotonic()
+    asked.steps(2)
+    timer.join()
+
+    assert time.monotonic() - began < 10
+    assert asked.run.state == "stopped"
+
+
 def test_stop_during_a_pause_ends_both(asked: Asked) -> None:
     asked.ask("pause")
     timer = later(0.2, lambda: asked.ask("stop"))

@@ -402,7 +402,7 @@ class RankedSteering(Steering):
         self._run.paused(True)
         began = care = beat = time.monotonic()
         try:
-            while self._paused and not self._final:
+            while self._paused and not self._final and not self._closed:
                 time.sleep(PAUSE_LOOK_S)
                 now = time.monotonic()
                 agreed = self._safely(partial(self._hold, kind, now - began > self._pause_max_s))
@@ -416,7 +416,8 @@ class RankedSteering(Steering):
                     self._run.care()
         finally:
             self._paused = False
-            self._run.paused(False)
+            if not self._closed:
+                self._run.paused(False)
 
     def _hold(self, kind: str, over: bool) -> Agreed | None:
         root, member = self._root, self._member

@@ -370,7 +370,7 @@ class Steering(Offers):
         until = time.monotonic() + self._pause_max_s
         care = time.monotonic() + PAUSE_CARE_S
         try:
-            while self._paused and time.monotonic() < until:
+            while self._paused and not self._closed and time.monotonic() < until:
                 time.sleep(PAUSE_LOOK_S)
                 self._take()
                 if self._waiting:
@@ -378,11 +378,12 @@ class Steering(Offers):
                 if time.monotonic() > care:
                     care = time.monotonic() + PAUSE_CARE_S
                     self._run.care()
-            if self._paused:
+            if self._paused and not self._closed:
                 self._run.say(f"paused for {self._pause_max_s:g} s, which is the longest: the training goes on")
         finally:
             self._paused = False
-            self._run.paused(False)
+            if not self._closed:  # else it has ended meanwhile: by another thread, or by a command of its own
+                self._run.paused(False)
 
     # --- what is written down
 
