@@ -1,5 +1,8 @@
 """Five lines, and the page shows the curve."""
 
+from pathlib import Path
+
+import drawing
 from e2e_server import Server
 from playwright.sync_api import Page, expect
 
@@ -13,7 +16,7 @@ run.finish()
 """
 
 
-def test_five_lines_show_the_curve_with_all_points(server: Server, page: Page, project: str) -> None:
+def test_five_lines_show_the_curve_with_all_points(server: Server, page: Page, project: str, tmp_path: Path) -> None:
     done = server.train(FIVE_LINES.format(project=project))
 
     with server.api() as api:
@@ -25,6 +28,10 @@ def test_five_lines_show_the_curve_with_all_points(server: Server, page: Page, p
     said = [line for line in done.stderr.splitlines() if line.startswith("farwatch:")]
     assert said == [f"farwatch: {name} {run.id[:7]} → {server.address}/r/{run.id[:7]}"]
 
-    page.goto(f"{server.address}/r/{run.id[:7]}")
-    expect(page.get_by_role("figure", name="loss")).to_be_visible()
-    print(page.locator("body").inner_text())
+    page.goto(f"{server.address}/r/{run.id[:7]}?full=loss")  # large enough for a place per point
+    figure = page.get_by_role("dialog").get_by_role("figure", name="loss", exact=True)
+    expect(figure.locator("output.value")).to_have_text("0.01")
+    drawn = drawing.read(figure, tmp_path)
+    (points,) = drawn.points(drawn.lines()[0])
+    assert [round(step) for step, _ in points] == list(range(100))
+    assert all(abs(value - 1 / (round(step) + 1)) < 0.01 for step, value in points)
