@@ -31,8 +31,10 @@ def made(**values: str) -> DiscordBridge:
 async def bot(fake: FakeDiscord | None = None) -> AsyncIterator[tuple[DiscordBridge, FakeDiscord]]:
     async with (fake or FakeDiscord()).serving() as service:
         bridge = made(token=service.token, chat=service.chat.chat, url=service.url)
-        yield bridge, service
-        await bridge.close()
+        try:
+            yield bridge, service
+        finally:
+            await bridge.close()
 
 
 @contextlib.asynccontextmanager
@@ -41,8 +43,10 @@ async def hooked(fake: FakeDiscord | None = None, more: str = "") -> AsyncIterat
         service.secret = service.hook_token
         service.chat = Address(service.chat.chat)
         bridge = made(webhook=service.webhook + more)
-        yield bridge, service
-        await bridge.close()
+        try:
+            yield bridge, service
+        finally:
+            await bridge.close()
 
 
 def run(test: Callable[[DiscordBridge, FakeDiscord], Awaitable[None]], way: Any = hooked, **values: Any) -> None:

@@ -29,8 +29,10 @@ async def connected(
 ) -> AsyncIterator[tuple[SlackBridge, FakeSlack]]:
     async with (fake or FakeSlack()).serving() as service:
         bridge = made(memory, **{"token": service.token, "chat": "C0123456789", "url": service.url, **values})
-        yield bridge, service
-        await bridge.close()
+        try:
+            yield bridge, service
+        finally:
+            await bridge.close()
 
 
 @contextlib.asynccontextmanager
@@ -38,8 +40,10 @@ async def hooked() -> AsyncIterator[tuple[SlackBridge, FakeSlack]]:
     async with FakeSlack().serving() as fake:
         fake.secret = fake.hook.rpartition("/")[2]
         bridge = made(webhook=fake.webhook)
-        yield bridge, fake
-        await bridge.close()
+        try:
+            yield bridge, fake
+        finally:
+            await bridge.close()
 
 
 def run(test: Callable[[SlackBridge, FakeSlack], Awaitable[None]], **values: Any) -> None:
