@@ -27,6 +27,7 @@ def measure() -> Iterable[Row]:
         rows += _calls(Path(folder))
         rows += _wide(Path(folder))
         rows += _foreign(Path(folder))
+        rows += _device(Path(folder))
         rows += _step(Path(folder))
     rows += _start()
     return rows
@@ -151,6 +152,52 @@ def _foreign(folder: Path) -> Iterable[Row]:
     run.log(tensors)
     p50, _ = _time(lambda i: run.log(tensors, step=i), 20_000)
     yield Row("log() of 4 CPU tensors, p50", p50, "µs")
+    run.finish()
+
+
+def _device(folder: Path) -> Iterable[Row]:
+    """Values that a GPU still computes; nothing where there is none. A step here is 200 small products, queued ahead of the GPU."""
+    try:
+        import torch
+    except ImportError:
+        return
+    if not torch.cuda.is_available():
+        return
+    import farwatch
+
+    run = farwatch.init("bench", dir=folder, console=False)
+    left = torch.randn(512, 512, device="cuda")
+
+    def step() -> dict[str, Any]:
+        found = left
+        for _ in range(200):
+            found = (left @ found).clamp_(-1, 1)
+        return {name: found.mean() + k for k, name in enumerate(_row(0))}
+
+    def steps(log: Callable[[dict[str, Any]], Any]) -> float:
+        torch.cuda.synchronize()
+        begin = _now()
+        for _ in range(100):
+            log(step())
+        torch.cuda.synchronize()
+        return (_now() - begin) / 1e6 / 100
+
+    spent, drained = [], 0
+    for i in range(300):
+        values = step()
+        queued = torch.cuda.Event()
+        queued.record()
+        busy = not queued.query()
+        begin = _now()
+        run.log(values, step=i)
+        spent.append((_now() - begin) / 1000)
+        drained += busy and queued.query()
+    yield Row(f"log() of 4 scalars on a {torch.cuda.get_device_name()}, p50", statistics.median(spent[50:]), "µs", 20)
+    yield Row("  calls that found the device's queue full and left it empty, of 300", drained, "calls", 0)
+    turns = [(steps(lambda _: None), steps(run.log), steps(lambda row: [value.item() for value in row.values()])) for _ in range(7)]
+    bare, logged, read = (min(turn[place] for turn in turns) for place in range(3))
+    yield Row("  a step that logs them, against one that does not", logged / bare, "×", 1.01)
+    yield Row("  a step that reads them with .item()", read / bare, "×")
     run.finish()
 
 
