@@ -8,7 +8,7 @@ import { systemUnit } from '../model/units';
 import { clock } from './clock.svelte';
 import { live } from './live.svelte';
 import { RunMetrics } from './metrics.svelte';
-import { Steering } from './steering.svelte';
+import { Steering, alertsOf } from './steering.svelte';
 
 const RATE_MS = 15_000;
 const COST_MS = 3000; // how often the numbers are asked for that a changed row does not bring
@@ -78,11 +78,12 @@ export class RunPage {
 
   async load(): Promise<void> {
     try {
-      const detail = await getJson('runs/{ref}', { ref: this.#ref, brief: true });
+      // alerts come with the run: a line of the head that came later would push the charts down
+      const [detail, alerts] = await Promise.all([getJson('runs/{ref}', { ref: this.#ref, brief: true }), this.steering ? null : alertsOf(this.#ref)]);
       this.detail = detail;
       this.error = null;
       this.#wholeMs = Date.now();
-      this.steering ??= new Steering(detail.id);
+      this.steering ??= new Steering(detail.id, alerts);
       this.steering.take(detail);
       await Promise.all([this.#loadMetrics(), this.#probe(detail.id)]);
       this.#listen();

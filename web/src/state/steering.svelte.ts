@@ -7,10 +7,15 @@ import { wishes } from './wishes.svelte';
 
 const SHOWN = 200;
 
+/** The alerts of a run, newest first; null while they cannot be asked for. */
+export const alertsOf = (ref: string): Promise<AlertRow[] | null> => getJson('runs/{ref}/alerts', { ref, limit: SHOWN }).then((found) => found.alerts, () => null);
+
 /** What was asked of one run, and what alerts it has: newest first. */
 export class Steering {
   commands = $state.raw<CommandRow[]>([]);
   alerts = $state.raw<AlertRow[]>([]);
+  /** Whether its commands have been asked for. */
+  loaded = $state(false);
   /** Of all commands that the run ever got. */
   total = $state(0);
   readonly firing = $derived(this.alerts.filter((alert) => alert.state === 'firing'));
@@ -22,9 +27,11 @@ export class Steering {
   #loading = false;
   #again = false;
 
-  constructor(run: string) {
+  /** `alerts`: those of the run; null if they are still to be asked for. */
+  constructor(run: string, alerts: readonly AlertRow[] | null) {
     this.#run = run;
-    void this.#loadAlerts();
+    if (alerts) this.alerts = [...alerts];
+    else void this.#loadAlerts();
   }
 
   #kept(marks: Mark[]): readonly Mark[] {
@@ -61,6 +68,7 @@ export class Steering {
       this.#seenMs = -1; // asked for again with the next row
     }
     this.#loading = false;
+    this.loaded = true;
     if (this.#again) {
       this.#again = false;
       await this.load();
@@ -68,11 +76,11 @@ export class Steering {
   }
 
   async #loadAlerts(): Promise<void> {
-    const found = await getJson('runs/{ref}/alerts', { ref: this.#run, limit: SHOWN }).catch(() => null);
+    const found = await alertsOf(this.#run);
     if (!found) return;
     const newer = this.alerts;
-    this.alerts = found.alerts;
-    this.takeAlerts(newer.filter((alert) => !found.alerts.some((other) => other.id === alert.id && other.modified_ms >= alert.modified_ms)));
+    this.alerts = found;
+    this.takeAlerts(newer.filter((alert) => !found.some((other) => other.id === alert.id && other.modified_ms >= alert.modified_ms)));
   }
 
   /** Ask something of the run; null if the person thought better of it. Throws `ApiError` with the reason of a refusal. */
