@@ -154,7 +154,7 @@ async def resolved(host: str, port: int) -> list[str]:
 
 def masked(text: str, secrets: Iterable[str]) -> str:
     """A text as a reason may hold it: one line of at most 300 characters, without these secrets."""
-    for secret in secrets:
+    for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
         if secret:
             text = text.replace(secret, "•••")
     return " ".join(text.split())[:300]
