@@ -58,6 +58,13 @@ class Contact:
         """POST a change that carries its own id, so that it may be sent again where the answer was lost."""
         return self._transport().request("POST", path, body, idempotent=True).json()
 
+    def upload(self, path: str, content: bytes, **query: Any) -> dict[str, Any]:
+        """POST bytes as they are."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._transport().request(
+            "POST", with_query(path, query), content, headers=headers, timeout_s=COLUMNS_TIMEOUT_S, idempotent=False
+        ).json()
+
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST a question that changes nothing."""
         return self._transport().request("POST", path, body).json()

@@ -45,7 +45,15 @@ COMMANDS: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = (
             ("export", "export", "Write points as CSV, JSON lines or Parquet."),
         ),
     ),
-    ("Connect", (("login", "login", "Store the address of a server and a token for it."),)),
+    (
+        "Connect",
+        (
+            ("login", "login", "Store the address of a server and a token for it."),
+            ("connect", "connect", "Connect Telegram, WeChat, Slack, mail, … to be told and to answer."),
+            ("pair", "pair", "Say who may be told and ask in chats."),
+            ("notify", "notify", "Send a message to the chats that are connected."),
+        ),
+    ),
     (
         "Care",
         (

@@ -53,7 +53,7 @@ def serve(
 
     def ready(started: Started) -> None:
         announce(started, as_json=as_json)
-        if any((state_dir(settings) / name).exists() for name in ("journals", "launch.toml")):
+        if any((state_dir(settings) / name).exists() for name in ("journals", "launch.toml", "messages")):
             wake()  # for what was logged before there was a server, and for what may be started here
         if wanted or (wanted is None and not as_json and sys.stdout.isatty() and _has_desktop()):
             # A browser may take seconds to start, and this is called between requests.
