@@ -46,7 +46,7 @@ class Party(Machine):
     ) -> None:
         """Make a Telegram user somebody here, as people do: by a code."""
         with self.api() as api:
-            code = api._contact.post("people/pair", {"name": name, "scopes": list(scopes)})["code"]
+            code = api._contact.post("/people/pair", {"name": name, "scopes": list(scopes)})["code"]
         before = len(self.seen(chat))
         self.write(f"/start {code}", user=user, chat=chat)
         until(lambda: len(self.seen(chat)) > before, what="a greeting")

@@ -15,9 +15,9 @@ BO = 7002
 def settings(party: Party, **changes: object) -> None:
     """Change Ann's chat."""
     with party.api() as api:
-        chats = api._contact.get("people")["chats"]
+        chats = api._contact.get("/people")["chats"]
         for chat in chats:
-            api._contact.send("PATCH", f"chats/{chat['no']}", changes)
+            api._contact.send("PATCH", f"/chats/{chat['no']}", changes)
 
 
 def test_alarm_says_what_matters_with_the_picture_and_one_press_helps(tmp_path: Path) -> None:

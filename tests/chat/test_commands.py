@@ -67,7 +67,7 @@ def test_strangers_get_silence_and_stand_on_the_list(tmp_path: Path) -> None:
             party.write(text, user=STRANGER, chat=Address(str(STRANGER)))
         with party.api() as api:
             listed = until(
-                lambda: [one for one in api._contact.get("people")["strangers"] if one["user"] == str(STRANGER) and one["times"] >= 6], 30
+                lambda: [one for one in api._contact.get("/people")["strangers"] if one["user"] == str(STRANGER) and one["times"] >= 6], 30
             )
             assert listed[0]["channel"] == "telegram"
             assert api.run("heron").state == "running"
@@ -79,19 +79,19 @@ def test_codes_are_good_once_and_guessing_closes_the_door(tmp_path: Path) -> Non
     with Party(tmp_path) as party:
         party.start_server()
         with party.api() as api:
-            code = api._contact.post("people/pair", {"name": "Bo", "scopes": ["read"]})["code"]
+            code = api._contact.post("/people/pair", {"name": "Bo", "scopes": ["read"]})["code"]
             for n in range(30):  # a code of the right form, guessed by many
                 party.write(f"BCDEFG{n // 8 + 2}{n % 8 + 2}", user=9_000 + n, chat=Address(str(9_000 + n)))
-            until(lambda: api._contact.get("people")["closed"], 30, "the door closes")
+            until(lambda: api._contact.get("/people")["closed"], 30, "the door closes")
             party.write(code, user=BO, chat=Address(str(BO)))
-            until(lambda: any(one["user"] == str(BO) for one in api._contact.get("people")["strangers"]), 30)
-            assert api._contact.get("people")["people"] == []
+            until(lambda: any(one["user"] == str(BO) for one in api._contact.get("/people")["strangers"]), 30)
+            assert api._contact.get("/people")["people"] == []
 
-            code = api._contact.post("people/pair", {"name": "Bo", "scopes": ["read"]})["code"]  # whoever makes one opens it again
+            code = api._contact.post("/people/pair", {"name": "Bo", "scopes": ["read"]})["code"]  # whoever makes one opens it again
             party.write(code.lower(), user=BO, chat=Address(str(BO)))
-            until(lambda: [one["name"] for one in api._contact.get("people")["people"]] == ["Bo"], 30)
+            until(lambda: [one["name"] for one in api._contact.get("/people")["people"]] == ["Bo"], 30)
             party.write(code, user=STRANGER, chat=Address(str(STRANGER)))
-            until(lambda: any(one["user"] == str(STRANGER) for one in api._contact.get("people")["strangers"]), 30)
+            until(lambda: any(one["user"] == str(STRANGER) for one in api._contact.get("/people")["strangers"]), 30)
 
 
 def test_who_may_only_look_steers_nothing(tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_forwarded_edited_and_doubled_messages_do_nothing_more(tmp_path: Path) -
             party.on_loop(party.telegram.push(update))
         assert "heron" in party.ask("status")
         with party.api() as api:
-            commands = api._contact.get("runs/heron/commands")["commands"]
+            commands = api._contact.get("/runs/heron/commands")["commands"]
         assert [one["op"] for one in commands] == ["call"]
         assert trainer.poll() is None
 

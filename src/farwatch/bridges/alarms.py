@@ -152,7 +152,7 @@ class Alarms:
         tail = ""
         if run is not None and row.run_no is not None:
             stored = self._runs.meta.run(row.run_no)
-            values = self._runs.summary(stored) if stored is not None and stored.points else {}
+            values = self._runs.summary(stored) if stored is not None and run["points"] else {}
             if row.rule == "failed":
                 tail = self._runs.meta.detail(row.run_no).traceback or ""
         known = self._of(row.no)
@@ -215,8 +215,8 @@ class Alarms:
             who, what = first["by"], first["what"]
             return _zh(chat, self._people, f"{who} has answered already: {what}", f"{who} 已经处理：{what}")
         if verb in ("keep", "seen"):
-            await asyncio.to_thread(self._register.answer, row.no, {"acknowledge": True}, person.name)
             self._note(row.no, person, "let_run" if verb == "keep" else LABELS["seen"][0].lower())
+            await asyncio.to_thread(self._register.answer, row.no, {"acknowledge": True}, person.name)
             return LABELS[verb][1 if lang == "zh" else 0]
         if verb == "snooze":
             until_ms = self._clock.wall_us() // 1000 + int(SNOOZE_S * 1000)

@@ -149,14 +149,14 @@ class Reporter:
             watch.state = run.state
             return
         row = self._runs.describe(run)
-        if run.final:
-            watch.state, watch.closed = run.state, True
-            self._ended(run, row)
-            return
-        watch.closed = False
         if fresh:
             self._lines(run, row, watch, chats)
             self._conditions(run, row, watch, fresh, chats)
+        watch.closed = run.final
+        if run.final:
+            watch.state = run.state
+            self._ended(run, row)
+            return
         changed = watch.state != run.state
         watch.state = run.state
         if changed or now_us - watch.told_us >= PROGRESS_S * 1e6:
@@ -234,12 +234,14 @@ class Reporter:
         """A line of metrics, every so many steps or seconds, where somebody asked for it."""
         now_us = self._clock.mono_us()
         for chat in chats:
-            every = chat.settings.get("every")
-            if not every or row["step"] is None or not isinstance(row["step"], int | float):
+            every = chat.settings.get("every") or {}
+            if not isinstance(row["step"], int | float):
                 continue
+            if "steps" not in every:
+                watch.lines[chat.no] = float(row["step"])  # from here on, should somebody ask
             if "steps" in every:
                 self._lines_by_step(run, row, watch, chat, float(every["steps"]))
-            elif now_us - watch.line_us.get(chat.no, 0) >= every["s"] * 1e6:
+            elif every and now_us - watch.line_us.get(chat.no, 0) >= every["s"] * 1e6:
                 first = chat.no not in watch.line_us
                 watch.line_us[chat.no] = now_us
                 if not first:
@@ -249,8 +251,7 @@ class Reporter:
     def _lines_by_step(self, run: RunRow, row: Mapping[str, Any], watch: _Watch, chat: ChatRow, every: float) -> None:
         """Lines at whole multiples of `every`, counted from step 1; with the values as they were there, exactly."""
         step = float(row["step"])
-        first = 0.0 if watch.fresh and not watch.told_us else step  # from where on: what was before somebody asked is not told
-        after = watch.lines.setdefault(chat.no, first)
+        after = watch.lines.setdefault(chat.no, 0.0 if watch.fresh else step)
         places = [every * n for n in range(int(after // every) + 1, int((step + 1) // every) + 1)][-LINES_MAX:]
         if not places:
             return
