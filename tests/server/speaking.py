@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from chatting import ilink, telegram
 from serving import Reply, Running, until
 from writing import Feeder, sidecar
 
@@ -147,6 +148,7 @@ def ask_everything(speaker: Speaker) -> None:
     _steer(speaker, run)
     _launch(speaker)
     _alert(speaker)
+    _chat(speaker)
     _change(speaker, run)
 
 
@@ -294,6 +296,49 @@ def _alert(speaker: Speaker) -> None:
         speaker.ask("GET", path, ask)
         speaker.ask("PUT", path, ask, wanted)
         speaker.ask("PUT", path, ask, {"rules": {"nan": None}})
+
+
+def _chat(speaker: Speaker) -> None:
+    """Telegram with two people, a message there and back, an alert that is told, and a code of WeChat to scan."""
+    with telegram() as other, ilink() as wechat:
+        speaker.ask("PUT", "/channels/{name}", {"name": "telegram"}, {"kind": "telegram", "values": other.values})
+        until(lambda: speaker.ask("GET", "/channels")["channels"][0]["ok"], "Telegram listens")
+        for asked in ({"name": "Ann", "scopes": ["read", "steer", "start"], "channel": "telegram"}, {"person": 1}):
+            code = speaker.ask("POST", "/people/pair", {}, asked)["code"]
+            other.write(code, user=7001 if "name" in asked else 7002)
+            until(lambda who=1 + ("person" in asked): len(other.texts()) >= who, "somebody is greeted")
+        other.write("let me in", user=7003, name="Eve")
+        until(lambda: speaker.ask("GET", "/people")["strangers"], "a stranger has written")
+        told = {"name": "Ann", "lang": "en", "zone": "Europe/Berlin", "quiet": {"from": "23:00", "to": "23:01"}, "scopes": ["read"]}
+        chats = speaker.ask("PATCH", "/people/{no}", {"no": 1}, told)["chats"]
+        speaker.ask("PATCH", "/people/{no}", {"no": 1}, {"quiet": None, "chats": chats[::-1]})
+        settings = {"lang": "zh", "detail": "full", "progress": "off", "every": {"s": 600}, "projects": ["chatty"], "watch": []}
+        speaker.ask("PATCH", "/chats/{no}", {"no": chats[0]}, {**settings, "alarms": None, "events": None, "muted_until_ms": None})
+        speaker.ask("POST", "/chats/{no}/test", {"no": chats[0]})
+        group = str(other.fake.group())
+        made = speaker.ask("POST", "/chats", {}, {"channel": "telegram", "address": group, "title": "Lab", "person": None})
+        upload = speaker.ask("POST", "/notify/uploads", {"name": "a.txt"}, raw=b"words")["upload"]
+        file, note = {"upload": upload, "caption": "c"}, {"name": "b.txt", "media_type": "text/plain", "base64": "aGVsbG8="}
+        message = {"text": "*hi*", "format": "markdown", "silent": True, "preview": True, "files": [file, note], "to": ["telegram", 1]}
+        sent = speaker.ask("POST", "/notify", {}, {**message, "wait_s": 30, "picture": None})["messages"]
+        wanted = [{"chat": one["chat"], "ids": one["ids"]} for one in sent if one["ids"]]
+        speaker.ask("POST", "/notify/delete", {}, {"messages": wanted})
+        run = Feeder(speaker.server, "chatty")
+        for step in range(20):
+            run.log(step, loss=NAN if step > 9 else 1 / (step + 1))
+        until(lambda: any(row["told"] for row in speaker.ask("GET", "/alerts", {"project": "chatty"})["alerts"]), "an alert is told")
+        number = speaker.ask("GET", "/runs/{ref}/alerts", {"ref": run.run})["alerts"][0]["id"]
+        assert speaker.ask("GET", "/alerts/{id}", {"id": number})["deliveries"]
+        speaker.ask("GET", "/deliveries", {"limit": 5, "about": f"alert/{number}"})
+        speaker.ask("DELETE", "/strangers/{channel}/{user}", {"channel": "telegram", "user": 7003})
+        speaker.ask("DELETE", "/chats/{no}", {"no": made["no"]})
+        speaker.ask("DELETE", "/people/{no}", {"no": 1})
+        speaker.ask("DELETE", "/channels/{name}", {"name": "telegram"})
+        values = {"url": wechat.url, "cdn": wechat.url}
+        speaker.ask("PUT", "/channels/{name}", {"name": "wechat"}, {"kind": "wechat", "values": values})
+        for asked in ({"again": True}, {"digits": "4821"}):
+            speaker.ask("POST", "/channels/{name}/login", {"name": "wechat"}, asked)
+        speaker.ask("DELETE", "/channels/{name}", {"name": "wechat"})
 
 
 def _change(speaker: Speaker, run: Feeder) -> None:

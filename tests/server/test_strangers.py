@@ -27,6 +27,7 @@ GUARDED = [one for one in ALL if one.scope != PUBLIC]
 EXAMPLE = {
     "writer": "ab" * 16, "name": "x.png", "agent": "a1", "sha256": "cd" * 32, "path": "a/b.yaml", "id": "1", "project": "guarded",
     "command": "c-0000001", "machine": "box", "profile": "train",
+    "no": "1", "channel": "telegram", "user": "7001",
 }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def sidecar(project: str, run: str | None = None, **more: Any) -> dict[str, Any]
         "server": None,
         "pid": os.getpid(),
         "pid_start": 1,
-        "boot_id": "b",
+        "boot_id": os.urandom(4).hex(),  # its clock is like no other's
         "pid_ns": 1,
         "uid": os.getuid(),
         "host": "box",
