@@ -144,6 +144,23 @@ run.finish()
     assert ended.journal.series("good")[1] == [1.5] * 50
 
 
+def test_points_without_room_are_counted_and_nothing_else(program: Program) -> None:
+    """What the meter itself would have said is no point."""
+    ended = program(
+        START
+        + """
+for step in range(200_000):
+    run.log({"value": float(step)}, step=step)
+    if step % 1_000 == 0: run._care_ns = 0  # as every ten seconds
+run.finish()
+""",
+        FARWATCH_JOURNAL_MAX_BYTES=str(4 << 20),
+    )
+
+    kept = len(ended.journal.series("value")[1])
+    assert 0 < ended.journal.goodbye["meter"]["dropped"] == 200_000 - kept
+
+
 def test_causes_that_change_for_ever_flood_neither_terminal_nor_memory(program: Program) -> None:
     ended = program(
         START

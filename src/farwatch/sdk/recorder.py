@@ -417,7 +417,13 @@ class Recorder:
     def _care(self, now_ns: int) -> None:
         """Every ten seconds of logging: say what it cost, and see that an agent lives."""
         self._care_ns = now_ns + CARE_NS
-        self._journal.append(encode_json(Kind.METER, self._meter(), time=self._now_us()))
+        journal, payload = self._journal, encode_json(Kind.METER, self._meter(), time=self._now_us())
+
+        def keep() -> None:
+            if not journal.commit(payload):
+                journal.dropped -= 1  # it is no point
+
+        journal.hold(keep)
         self._look_after_agent()
 
     def _warn_full(self) -> None:
