@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 from e2e_server import Server
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "build" / "e2e"
+PATIENCE_MS = 30_000  # of a page that is to show something, where nothing is promised about when; tests beside it may fill the machine
 CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--force-color-profile=srgb"]
 
 
@@ -125,7 +126,8 @@ def phone_page(browser: Browser, server: Server, request: pytest.FixtureRequest)
 
 
 def _page(context: BrowserContext, server: Server, request: pytest.FixtureRequest) -> Iterator[Page]:
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     opened = context.new_page()
     troubles: list[str] = []
     foreign: list[str] = []

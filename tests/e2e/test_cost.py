@@ -103,8 +103,8 @@ def test_records_on_their_way_are_shown_and_go_as_they_arrive(
 
     agent.beat(56, 4_000)
     for opened in (page, phone_page):
-        expect(opened.get_by_text("56 records on the way")).to_be_visible(timeout=8_000)
+        expect(opened.get_by_text("56 records on the way")).to_be_visible()
 
     agent.beat(0, 0)
     for opened in (page, phone_page):
-        expect(opened.get_by_text("records on the way")).to_have_count(0, timeout=8_000)
+        expect(opened.get_by_text("records on the way")).to_have_count(0)

@@ -70,7 +70,7 @@ def test_page_that_is_opened_too_early_shows_the_run_when_it_comes(
     expect(page.get_by_role("link", name="To all projects")).to_be_visible()
 
     with server.driven(project, id=f"early-{project}", name="an-early-bird"):
-        expect(page.get_by_role("heading", name="an-early-bird")).to_be_visible(timeout=10_000)
+        expect(page.get_by_role("heading", name="an-early-bird")).to_be_visible()
 
 
 test_page_that_is_opened_too_early_shows_the_run_when_it_comes.expected_troubles = r"404"  # type: ignore[attr-defined]

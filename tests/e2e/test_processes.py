@@ -128,8 +128,8 @@ def test_lines_of_all_ranks_move_without_being_asked_for_again(
     for step in range(10, 30):
         for rank in range(2):
             ranks.log(rank, step, step + 1)
-    expect(values[0]).to_have_text("29", timeout=2_000)
-    expect(values[1]).to_have_text("39", timeout=2_000)
+    expect(values[0]).to_have_text("29")
+    expect(values[1]).to_have_text("39")
     assert len(asked) - before <= 1, asked[before:]
 
     page.get_by_title("Processes").select_option("mean of ranks")
@@ -138,8 +138,8 @@ def test_lines_of_all_ranks_move_without_being_asked_for_again(
     before = len(asked)
     ranks.log(0, 30, 32)
     ranks.log(1, 30, 31)
-    expect(mean).to_have_text("35", timeout=2_000)  # step 31 waits for the other
+    expect(mean).to_have_text("35")  # step 31 waits for the other
     ranks.log(1, 31, 32)
-    expect(mean).to_have_text("36", timeout=2_000)
+    expect(mean).to_have_text("36")
     assert len(asked) - before <= 1, asked[before:]
     ranks.end()

@@ -269,18 +269,18 @@ def test_stop_is_held_and_ends_the_run(
             expect(page.get_by_text("Hold for a second to stop")).to_be_visible()
             page.mouse.move(**at)
             page.mouse.down()
-            expect(page.get_by_role("status").filter(has_text="Stop ·")).to_be_visible(timeout=3_000)
+            expect(page.get_by_role("status").filter(has_text="Stop ·")).to_be_visible()
             page.mouse.up()
         elif by == "thumb":
             fingers = page.context.new_cdp_session(page)
             fingers.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
-            expect(page.get_by_role("status").filter(has_text="Stop ·")).to_be_visible(timeout=3_000)
+            expect(page.get_by_role("status").filter(has_text="Stop ·")).to_be_visible()
             fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
         elif by == "keys":
             stop.focus()
             page.keyboard.press("Space")  # too short
             page.keyboard.down("Space")
-            expect(page.get_by_role("status").filter(has_text="Stop ·")).to_be_visible(timeout=3_000)
+            expect(page.get_by_role("status").filter(has_text="Stop ·")).to_be_visible()
             page.keyboard.up("Space")
         else:
             page.keyboard.press(".")

@@ -1,6 +1,7 @@
 """Imports torch once, and forks the ranks of one test after another: an import each would take most of the time.
 
-Started as a module; takes one JSON line per process on its input, and writes how each ended into `code.<rank>`.
+Started as a module; takes one JSON line per process on its input, at the end of which it leaves, and writes how each ended into
+`code.<rank>`.
 """
 
 import atexit
@@ -17,7 +18,6 @@ from typing import Any
 
 SOURCE = Path(__file__).parents[2] / "src"
 LIMIT_S = 45  # of one process, then the kernel ends it
-LIFE_S = 600
 
 
 class Nursery:
@@ -25,10 +25,9 @@ class Nursery:
 
     def __init__(self) -> None:
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("FARWATCH", "COV"))}
-        command = ["timeout", "-s", "KILL", str(LIFE_S), sys.executable, "-m", "tests.ranks.nursery"]
         root = Path(__file__).parents[2]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, text=True, cwd=root,
+            [sys.executable, "-m", "tests.ranks.nursery"], stdin=subprocess.PIPE, text=True, cwd=root,
             env=environ | {"PYTHONPATH": f"{SOURCE}:{root}", "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 
