@@ -56,7 +56,8 @@ class Switchboard:
     # --- for other threads
 
     def start(self) -> None:
-        """Begin: open what the file and the environment name. By any thread, once."""
+        """Begin: open what the file and the environment name. By any thread, once; all are known when it returns, and open soon after."""
+        self._read()
         self._thread = threading.Thread(target=self._work, name="farwatch-bridges", daemon=True)
         self._thread.start()
 
@@ -167,7 +168,7 @@ class Switchboard:
         for name, channel in sorted(self._channels.items()):
             about = self._kind(channel.kind)
             bridge = self.bridges.get(name)
-            condition = bridge.condition() if bridge is not None else Condition(False, "closed", self._faults.get(name, "not open"))
+            condition = bridge.condition() if bridge is not None else self._closed_one(name)
             caps = None if bridge is None else bridge.caps
             found.append(
                 {
@@ -179,6 +180,11 @@ class Switchboard:
                 }
             )  # fmt: skip
         return found
+
+    def _closed_one(self, name: str) -> Condition:
+        """How a channel is that has no bridge: it will have one in a moment, or cannot."""
+        why = self._faults.get(name)
+        return Condition(False, "connecting", "about to be opened") if why is None else Condition(False, "closed", why)
 
     async def test(self, chat_no: int, text: str) -> dict[str, Any]:
         """Send a test to a chat and say what became of it. Raises `NotFoundError`."""
@@ -200,7 +206,8 @@ class Switchboard:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         self._loop.close()
 
-    async def _open_all(self) -> None:
+    def _read(self) -> None:
+        """What the file and the environment name."""
         try:
             lasting = self._file.load()
         except UsageError as error:
@@ -210,7 +217,9 @@ class Switchboard:
         for sentence in lacking:
             log.warning("%s", sentence)
         self._channels = {**lasting, **given}
-        for channel in self._channels.values():
+
+    async def _open_all(self) -> None:
+        for channel in list(self._channels.values()):
             try:
                 await self._open(channel)
             except Exception as error:  # one channel's trouble is no other's
