@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import mimetypes
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,13 +29,18 @@ WAIT_S, WAIT_MAX_S = 10.0, 30.0
 DELETED_MAX = 100
 DELETE_S = 20.0
 STYLES: dict[str, Style] = {"text": "plain", "markdown": "markdown", "html": "html", "mono": "block"}
-FIELDS = frozenset({"text", "format", "silent", "preview", "picture", "files", "to", "wait_s"})
+FIELDS = frozenset({"text", "format", "silent", "preview", "picture", "files", "to", "wait_s", "id"})
+IDS_KEPT = 1_000
+_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 ATTACHED = frozenset({"name", "media_type", "caption", "base64", "upload"})
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A message as it was asked for. `to`: numbers of chats; None: everybody who wants messages. `wait_s`: for what becomes of it."""
+    """A message as it was asked for. `to`: numbers of chats; None: everybody who wants messages. `wait_s`: for what becomes of it.
+
+    `id`: chosen by who asks and may have to ask again, having heard no answer: it is sent once.
+    """
 
     parts: tuple[Part, ...]
     picture: Attachment | None
@@ -43,6 +49,7 @@ class Wish:
     preview: bool
     to: tuple[int, ...] | None
     wait_s: float
+    id: str | None
 
 
 @dataclass(slots=True)
@@ -73,6 +80,7 @@ class Notify:
         self._people = people
         self._meta = meta
         self._outgoing = outgoing
+        self._asked: dict[str, dict[int, _Sent]] = {}  # by the id of the message
 
     # --- what was asked for
 
@@ -84,7 +92,7 @@ class Notify:
         text, style = asked.get("text", ""), asked.get("format", "text")
         if not isinstance(text, str) or len(text) > TEXT_MAX:
             raise UsageError(f"`text` is a text of at most {TEXT_MAX} characters")
-        if style not in STYLES:
+        if not isinstance(style, str) or style not in STYLES:
             raise UsageError(f"no format: `{str(style)[:40]}`", hint=", ".join(STYLES))
         flags = {}
         for key in ("silent", "preview"):
@@ -94,6 +102,9 @@ class Notify:
         wait_s = asked.get("wait_s", WAIT_S)
         if isinstance(wait_s, bool) or not isinstance(wait_s, int | float) or not 0 <= wait_s <= WAIT_MAX_S:
             raise UsageError(f"`wait_s` is a number of seconds from 0 to {WAIT_MAX_S:g}")
+        chosen = asked.get("id")
+        if chosen is not None and not (isinstance(chosen, str) and _ID.fullmatch(chosen)):
+            raise UsageError("`id` has 8 to 64 letters, digits and hyphens")
         to = self._chats(asked["to"]) if asked.get("to") is not None else None
         listed = asked.get("files") or []
         if not isinstance(listed, list) or len(listed) > FILES_MAX:
@@ -104,7 +115,8 @@ class Notify:
         files = tuple(self._attachment(one, "files") for one in listed)
         if not text.strip() and picture is None and not files:
             raise UsageError("there is nothing to say", hint="give `text`, `picture` or `files`")
-        return Wish((Part(text, STYLES[style]),) if text else (), picture, files, flags["silent"], flags["preview"], to, float(wait_s))
+        parts = (Part(text, STYLES[style]),) if text else ()
+        return Wish(parts, picture, files, flags["silent"], flags["preview"], to, float(wait_s), chosen)
 
     def _chats(self, asked: Any) -> tuple[int, ...]:
         """Numbers of the chats that are meant, each once."""
@@ -153,7 +165,26 @@ class Notify:
 
     async def send(self, wish: Wish) -> list[dict[str, Any]]:
         """Send it, and say what became of it in each chat within `wait_s`; what goes on then is `waiting`."""
-        sent: dict[int, _Sent] = {}
+        end_s = asyncio.get_running_loop().time() + wish.wait_s
+        about = ABOUT + (wish.id or secrets.token_hex(8))
+        if wish.id is not None and wish.id not in self._asked and (told := await self._told(about)):
+            return told
+        sent = self._asked.get(wish.id) if wish.id is not None else None
+        if sent is None:
+            sent = {}
+            trying = self._post(wish, about, sent)
+            if wish.id is not None:
+                self._asked[wish.id] = sent
+                while len(self._asked) > IDS_KEPT:
+                    del self._asked[next(iter(self._asked))]
+            await asyncio.sleep(0)  # those who try begin
+            await self._board.within(trying, end_s - asyncio.get_running_loop().time())
+        waited = [one.ticket.done for one in sent.values() if one.ticket is not None]
+        await self._board.within(waited, end_s - asyncio.get_running_loop().time())
+        return [one.body() for _, one in sorted(sent.items())]
+
+    def _post(self, wish: Wish, about: str, sent: dict[int, _Sent]) -> list["asyncio.Task[Any]"]:
+        """Put it into the queues; what becomes of it stands in `sent`. Returns what goes on trying."""
 
         def words(chat: ChatRow) -> Message:
             if chat.settings.get("detail") == "minimal":
@@ -165,21 +196,21 @@ class Notify:
 
         text = "".join(part.text for part in wish.parts)
         digest = next((line.strip()[:120] for line in text.splitlines() if line.strip()), "…")
-        telling = Telling(
-            Urgency.EVENT, ABOUT + secrets.token_hex(8), words, digest=lambda lang: digest, vital=wish.to is not None, posted=posted
-        )
-        trying: list[asyncio.Task[Any]] = []
+        telling = Telling(Urgency.EVENT, about, words, digest=lambda lang: digest, vital=wish.to is not None, posted=posted)
         if wish.to is None:
-            trying = self._audience.tell(telling)
-        else:
-            for no in wish.to:
-                self._audience.say(self._people.chat(no), telling)
-        loop = asyncio.get_running_loop()
-        end_s = loop.time() + wish.wait_s
-        await asyncio.sleep(0)  # those who try begin
-        await self._board.within(trying, end_s - loop.time())
-        await self._board.within([one.ticket.done for one in sent.values() if one.ticket is not None], end_s - loop.time())
-        return [one.body() for _, one in sorted(sent.items())]
+            return self._audience.tell(telling)
+        for no in wish.to:
+            self._audience.say(self._people.chat(no), telling)
+        return []
+
+    async def _told(self, about: str) -> list[dict[str, Any]]:
+        """What became of a message that was asked for before a restart; empty for one that never was."""
+        looked = self._meta.enqueue(lambda writes: writes.people.deliveries_of([about]), durable=False)
+        rows = {row.chat_no: row for row in await asyncio.wrap_future(looked)}
+        return [
+            {"chat": no, "channel": row.channel, "outcome": row.outcome, "reason": row.reason, "ids": []}
+            for no, row in sorted(rows.items())
+        ]
 
     async def delete(self, asked: Any) -> list[dict[str, Any]]:
         """Take messages back that `send` has sent. Raises `UsageError`."""
