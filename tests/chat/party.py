@@ -64,13 +64,13 @@ class Party(Machine):
         return [one.text for one in self.seen(chat)]
 
     def ask(self, text: str, *, limit_s: float = 30.0, **more: Any) -> str:
-        """Write something and return the answer: the newest message, once there is one more."""
+        """Write something and return the answer: the newest message with a sound, once there is one more."""
         chat = more.get("chat")
         before = {one.message_id for one in self.seen(chat)}
         self.write(text, **more)
 
         def answer() -> str | None:
-            return next((one.text for one in reversed(self.seen(chat)) if one.message_id not in before), None)
+            return next((one.text for one in reversed(self.seen(chat)) if one.message_id not in before and not one.silent), None)
 
         return str(until(answer, limit_s, f"an answer to {text!r}"))
 

@@ -2,8 +2,8 @@
 
 STEERED = """
     import farwatch, sys, time
-    run = farwatch.init("digits", id=sys.argv[1], name=sys.argv[1], config={"lr": 0.1}, total_steps=2000, console=True, system=False)
-    lr = run.knob("lr", 0.1, min=1e-6, max=1.0, log=True)
+    run = farwatch.init("digits", id=sys.argv[1], name=sys.argv[1], config={"lr": 0.05}, total_steps=2000, console=True, system=False)
+    lr = run.knob("lr", 0.05, min=1e-6, max=1.0, log=True)
     wd = run.knob("wd", 0.01)
 
     @run.on("checkpoint")

@@ -203,7 +203,8 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How a channel is: `ok`, and in words what a person should know or do (`text`), such as credits left or who took over.
+    """How a channel is: `ok`, and in words what a person should know or do (`text`), such as credits left or who took over. In `facts`:
+    `username`, by which people mention the bot, and `link`, which opens a chat with it; where the service has them.
 
     `code` tells the words apart for translation: `ok`, `connecting`, `no-contact`, `revoked`, `taken-over`, `asleep`, `scan-again`.
     """

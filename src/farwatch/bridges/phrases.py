@@ -26,6 +26,7 @@ PHRASES: dict[str, tuple[str, str]] = {
         "{run}：{what} · 仍在等待；{span}前有消息",
     ),
     "done": ("✓ {run}: {what}", "✓ {run}：{what}"),
+    "started": ("✓ {run} starts: {values}", "✓ {run} 开始：{values}"),
     "not_done": ("✕ {run}: {what} {state}: {why}", "✕ {run}：{what} {state}：{why}"),
     "state_refused": ("was refused", "被拒绝"),
     "state_expired": ("was not done in time", "未能及时执行"),

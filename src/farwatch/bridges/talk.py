@@ -21,7 +21,7 @@ from farwatch.bridges.curves import Curves
 from farwatch.bridges.dispatch import Notice, Ticket, Urgency
 from farwatch.bridges.misread import Misread
 from farwatch.bridges.phrases import told
-from farwatch.bridges.selection import Selection
+from farwatch.bridges.selection import LISTENER, Selection
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.bridges.words import READS, Verb, help_text
 from farwatch.errors import CommandError, ConfirmError, FarwatchError
@@ -29,6 +29,7 @@ from farwatch.service.asking import nearest
 from farwatch.service.people import ChatRow, Person
 from farwatch.service.runs import RunRow
 from farwatch.wire.commands import EXPIRES_S, Op
+from farwatch.wire.ids import is_run_id, run_name
 
 if TYPE_CHECKING:
     from farwatch.bridges.office import Parts
@@ -186,8 +187,10 @@ class Talk:
         await self._do(turn, asked)
 
     def _names(self, turn: _Turn) -> list[str]:
+        """What the bot is called where this was written."""
         bridge = self._board.bridges.get(turn.incoming.channel)
-        return list(getattr(bridge, "names", ()) or ())
+        name = None if bridge is None else bridge.condition().facts.get("username")
+        return [str(name)] if name else []
 
     def _too_old(self, turn: _Turn, asked: Asked) -> bool:
         """Whether a message has waited at its service for longer than it may; what would have been done is said not to be."""
@@ -244,7 +247,7 @@ class Talk:
             elif asked.verb is Verb.START:
                 await self._start(turn, asked)
             else:
-                run = await asyncio.to_thread(self._select, turn, asked)
+                run = self._select(turn, asked)
                 if run is not None:
                     await self._of_run(turn, asked, run)
         except FarwatchError as error:
@@ -378,6 +381,8 @@ class Talk:
         old, new, result = command.get("old"), command.get("new"), command.get("result")
         if state != "applied":
             return told(turn.lang, "not_done", run=who, what=what, state=told(turn.lang, f"state_{state}"), why=command["reason"])
+        if run is not None and run.job_type == LISTENER and isinstance(result, dict) and is_run_id(str(result.get("run"))):
+            return told(turn.lang, "started", run=run_name(str(result["run"])), values=_result(result.get("parameters") or {}))
         step = "" if command["step"] is None else " · " + compose.say(turn.lang, "step", step=compose.number(command["step"]))
         change = f": {compose.number(old)} → {compose.number(new)}" if old is not None and new is not None else ""
         more = "" if result is None or turn.detail == "minimal" else f"\n{_result(result)}"
