@@ -104,6 +104,22 @@ def test_spike_that_stays_tells_value_band_and_what_moved(alerted: Alerted) -> N
     assert 500 < row.facts["left_s"] < 2_000
 
 
+def test_alert_names_the_checkpoint_from_which_one_can_go_on(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, curve(100), turns=True)
+    for command, step, path in (("first-save", 40, "step-40.pt"), ("last-save", 90, "step-90.pt")):
+        saved = {"command": command, "op": "checkpoint", "event": "ended", "state": "applied", "actor": "Ann", "channel": "page"}
+        process.add(Kind.EVENT, {**saved, "seq": 1, "args": {}, "result": path}, step=step)
+    failed = {"command": "third-save", "op": "checkpoint", "event": "ended", "state": "refused", "actor": "Ann", "channel": "page"}
+    process.add(Kind.EVENT, {**failed, "seq": 2, "args": {}}, step=95)
+    process.send()
+
+    alerted.log(process, [NAN] * 10, turns=True)
+
+    (row,) = alerted.alerts()
+    assert (row.rule, row.facts["checkpoint"]["step"], row.facts["checkpoint"]["path"]) == ("nan", 90, "step-90.pt")
+
+
 def test_spike_that_heals_in_time_is_told_nobody(alerted: Alerted) -> None:
     process = started(alerted)
 

@@ -54,14 +54,18 @@ def test_logging_costs_less_than_writing_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_the_bench_itself_meets_its_goals() -> None:
-    """B1, B2 as they stand: for a machine with nothing else to do."""
+@pytest.mark.parametrize(
+    ("bench", "begin"),
+    [("bench_log", "log() of"), ("bench_steer", ""), ("bench_alerts", ""), ("bench_ranks", "")],
+)
+def test_the_bench_itself_meets_its_goals(bench: str, begin: str) -> None:
+    """B1, B2, and the figures of steering, as they stand: for a machine with nothing else to do."""
     root = SOURCE.parent
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "--one", "bench_log"], cwd=root, capture_output=True, text=True, timeout=900, check=True,
+        [sys.executable, "-m", "bench", "--one", bench], cwd=root, capture_output=True, text=True, timeout=900, check=True,
         env={**os.environ, "PYTHONPATH": str(SOURCE)},
     )  # fmt: skip
     rows = json.loads(done.stdout.splitlines()[-1])
-    promised = [row for row in rows if row["goal"] is not None and row["what"].startswith("log() of")]
+    promised = [row for row in rows if row["goal"] is not None and row["what"].startswith(begin)]
     missed = [row for row in promised if row["value"] > row["goal"]]
     assert promised and missed == []

@@ -1,6 +1,7 @@
 """Starts and kills from afar, on a real server with a real agent."""
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -128,6 +129,45 @@ def test_a_second_start_while_it_runs_launches_nothing(shared: Machine, api: Api
     until(lambda: len(started(mark)) == expected)
     alive = [pid for pid in started(mark) if os.path.exists(f"/proc/{pid}")]
     assert len(alive) <= 1
+
+
+def test_a_profile_may_say_that_several_run_at_once(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (tmp_path / "train.py").write_text("import sys, time; open(sys.argv[2], 'a').write('1\\n'); time.sleep(60)")
+    write_profiles(state, tmp_path)
+    path = state / "launch.toml"
+    path.write_text(path.read_text().replace('title = "Train"', 'title = "Train"\nat_once = 2'))
+    launcher = Launcher(state)
+
+    def start(number: int) -> dict[str, Any]:
+        return launcher.start({"id": f"several-{number}", "args": {"profile": "train", "parameters": {"mark": str(tmp_path / "mark")}}})
+
+    told = [start(number) for number in range(3)]
+    until(lambda: len(started(tmp_path / "mark")) == 2)
+    alive = until(lambda: len(found := of_tree_with(str(tmp_path / "mark"))) == 2 and found)
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
+
+    assert [one["state"] for one in told] == ["applied", "applied", "refused"]
+    assert told[2]["reason"].startswith("already running: Train")
+    until(lambda: start(3)["state"] == "applied")
+    for pid in until(lambda: of_tree_with(str(tmp_path / "mark"))):
+        os.kill(pid, signal.SIGKILL)
+
+
+def of_tree_with(word: str) -> list[int]:
+    """Programs with this word in their command line."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")
+        except OSError:
+            continue
+        if word.encode() in words and b"train.py" in words:
+            found.append(int(name))
+    return found
 
 
 def api_run(api: Api, run: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from farwatch.errors import ForbiddenError
+from farwatch.errors import BusyError, ForbiddenError
 from farwatch.service.access import Actor
 from farwatch.service.permission import Permission
 from farwatch.wire.commands import Op
@@ -162,6 +162,27 @@ def test_whoever_lacks_the_scope_is_refused() -> None:
         permission.check(viewer, Op.STOP)
     with pytest.raises(ForbiddenError, match="this needs the scope: `start`"):
         permission.check(Actor("Mel", frozenset({"steer"}), "session", "mel"), Op.START)
+
+
+def test_person_asks_so_often_and_no_more() -> None:
+    """Sixty commands a minute and five starts an hour, each for one person; who asks too often is told how long to wait."""
+    clock = ManualClock()
+    permission = Permission(clock)
+    ann, bob = (Actor(name, frozenset({"steer", "start"}), "session", name.lower()) for name in ("Ann", "Bob"))
+    for _ in range(60):
+        permission.check(ann, Op.SET)
+
+    with pytest.raises(BusyError, match="60 commands in 60 s are the most") as too_often:
+        permission.check(ann, Op.STOP)
+    permission.check(bob, Op.STOP)
+    clock.advance(61)
+    for _ in range(5):
+        permission.check(ann, Op.START)
+    with pytest.raises(BusyError, match="5 starts in 3600 s are the most"):
+        permission.check(ann, Op.START)
+    permission.check(ann, Op.SET)
+
+    assert too_often.value.hint == "wait 60 s"
 
 
 def test_an_agent_says_nothing_of_commands_that_it_was_not_handed(run: Steered) -> None:

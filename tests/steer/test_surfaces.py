@@ -133,3 +133,24 @@ def test_every_word_of_python_is_done_and_answered(run: Steered) -> None:
     assert (answer.result, saved.result, knob.step is not None) == ("acc 12", "step.pt", True)
     assert (broken.state, broken.reason) == ("refused", "broken raised RuntimeError: no <b>data</b>")
     assert run.process is not None and run.process.wait(20) == 0
+
+
+def test_every_knob_is_listed_with_its_value_and_the_one_that_is_on_its_way(run: Steered) -> None:
+    """K4, from the terminal and from Python."""
+    run.start("silent")
+    asked = run.ask("set", args={"name": "layers", "value": 8})
+    later = run.ask("set", args={"name": "layers", "value": 9})
+
+    code, told = in_json(run, "set", run.run)
+    plain = typed(run, "set", run.run).stdout.splitlines()
+    with run.machine.api() as api:
+        knobs = api.run(run.run).knobs
+
+    assert code == 0 and {name: (knob["value"], knob["pending"]) for name, knob in told.items()} == {
+        "lr": (0.1, None), "layers": (4, 9), "mode": ("easy", None),
+    }  # fmt: skip
+    assert [line.split() for line in plain if line.startswith(("knob", "layers"))] == [
+        ["knob", "value", "pending", "type", "takes"], ["layers", "4", "9", "int", "any", "to", "any"],
+    ]  # fmt: skip
+    assert (knobs["layers"].value, knobs["layers"].pending, knobs["lr"].pending) == (4, 9, None)
+    assert {run.get(one)["state"] for one in (asked, later)} <= {"pending", "superseded"}

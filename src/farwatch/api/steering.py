@@ -14,7 +14,7 @@ WAIT_PART_S = 20.0  # one long poll; the server takes up to 25
 
 @dataclass(frozen=True, slots=True)
 class KnobState:
-    """A knob as its run last told: value, type, limits."""
+    """A knob as its run last told: value, type, limits. `pending`: the value that was asked for and is on its way, or None."""
 
     name: str
     value: Any
@@ -24,6 +24,7 @@ class KnobState:
     max: float | None
     choices: list[Any] | None
     log: bool
+    pending: Any = None
 
 
 class Command:
@@ -173,9 +174,13 @@ class Steerable:
     @property
     def knobs(self) -> dict[str, KnobState]:
         """The values that people may change, by name."""
+        asked = [one for one in self.commands() if one.op == "set" and one.state == "pending"]  # before the values: then none is in neither
         told = self._contact.get(f"/runs/{quoted(self.id)}")["steer"]["knobs"]
         fields = ("value", "type", "default", "min", "max", "choices", "log")
-        return {name: KnobState(name, **{field: about.get(field) for field in fields}) for name, about in told.items()}
+        coming = {one.args["name"]: one.args["value"] for one in reversed(asked)}
+        return {
+            name: KnobState(name, **{field: about.get(field) for field in fields}, pending=coming.get(name)) for name, about in told.items()
+        }
 
     def _ask(self, op: str, args: Mapping[str, Any] | None = None, *, confirm: bool = False, channel: str = "api") -> Command:
         # The id is made here: an answer that is lost on its way may be asked for again, and nothing is done twice.

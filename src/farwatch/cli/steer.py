@@ -117,8 +117,9 @@ def _list_knobs(ref: str, server: str | None, as_json: bool) -> None:
     rows = []
     for knob in knobs.values():
         limits = ", ".join(map(_short, knob.choices)) if knob.choices else f"{_edge(knob.min)} to {_edge(knob.max)}"
-        rows.append([knob.name, _short(knob.value), knob.type, "" if knob.type in ("bool", "str") and not knob.choices else limits])
-    table(rows, ("knob", "value", "type", "takes"), right=frozenset({1}))
+        coming = "" if knob.pending is None else _short(knob.pending)
+        rows.append([knob.name, _short(knob.value), coming, knob.type, "" if knob.type in ("bool", "str") and not knob.choices else limits])
+    table(rows, ("knob", "value", "pending", "type", "takes"), right=frozenset({1, 2}))
 
 
 def _edge(limit: float | None) -> str:
