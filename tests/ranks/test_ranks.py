@@ -416,5 +416,5 @@ run.finish()
     launch.over()
 
     assert told["state"] == "applied"
-    assert passed < 20, f"{passed} steps"
+    assert passed < 100, f"{passed} steps"  # of a program that is not heard it would be 500
     assert launch.codes() == [0, 0]
