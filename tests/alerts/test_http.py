@@ -44,7 +44,7 @@ def api(server: Running) -> Iterator[Api]:
         yield made
 
 
-def until(check: Callable[[], Any], limit_s: float = 20.0) -> Any:
+def until(check: Callable[[], Any], limit_s: float = 60.0) -> Any:
     deadline = time.monotonic() + limit_s
     while True:
         found = check()

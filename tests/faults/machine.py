@@ -34,16 +34,18 @@ run.finish()
 """
 
 
-def until(condition: Callable[[], Any], limit_s: float = 30, what: str = "") -> Any:
+def until(condition: Callable[[], Any], limit_s: float = 90, what: str = "") -> Any:
     """Wait for `condition` to be true, and return what it gave."""
     deadline = time.monotonic() + limit_s
+    pause_s = 0.02
     while True:
         found = condition()
         if found:
             return found
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {limit_s} s: {what or condition}")
-        time.sleep(0.02)
+        time.sleep(pause_s)
+        pause_s = min(0.2, pause_s * 1.1)  # what takes long is not to be asked for all the time, which takes the time of others
 
 
 def free_port() -> int:

@@ -25,7 +25,7 @@ def ran(machine: Machine, source: str, *args: object, code: int = 0, **environ: 
     return said(program)
 
 
-def ended(api: Api, ref: str, state: str = "finished", limit_s: float = 30) -> Run:
+def ended(api: Api, ref: str, state: str = "finished", limit_s: float = 90) -> Run:
     """The run, once it has come to an end, which is `state`."""
 
     def final() -> Run | None:

@@ -37,7 +37,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def until(self, text: str, limit_s: float = 20) -> str:
+    def until(self, text: str, limit_s: float = 60) -> str:
         """Read until the text has been shown; returns all that has been, and forgets it."""
         deadline = time.monotonic() + limit_s
         while text not in self.shown:
