@@ -3,6 +3,7 @@
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from farwatch.bridges.base import Address
 from tests.chat.party import Party
@@ -163,3 +164,61 @@ def test_nothing_of_the_token_is_in_any_file_but_one(tmp_path: Path) -> None:
         secret = party.telegram.token.encode()
         holding = [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_bytes()]
         assert holding == []
+
+
+def test_alarm_that_nobody_answers_does_what_its_rule_says_and_says_so(tmp_path: Path) -> None:
+    """B24: the dead-man rule: at once announced, done when nobody has answered in time, shown in the same message."""
+    with Party(tmp_path) as party:
+        party.start_server()
+        party.pair()
+        with party.api() as api:
+            api.set_rules({"nan": {"then": {"op": "pause", "unless_answered_s": 4}}})
+        party.train(SPIKES, "heron")
+
+        alarm = party.message_with("▲ calm-heron")
+        assert "pause by itself at" in alarm.text
+        until(lambda: "pause was asked for by itself" in next(one.text for one in party.seen() if one.message_id == alarm.message_id), 30)
+        with party.api() as api:
+            until(lambda: api.run("heron").state == "paused", 30)
+
+
+def test_alarm_that_is_answered_in_time_keeps_the_rule_from_acting(tmp_path: Path) -> None:
+    with Party(tmp_path) as party:
+        party.start_server()
+        party.pair()
+        with party.api() as api:
+            api.set_rules({"nan": {"then": {"op": "stop", "unless_answered_s": 6}}})
+        trainer = party.train(SPIKES, "heron")
+
+        alarm = party.message_with("▲ calm-heron")
+        party.press(alarm, "Let it run")
+        until(lambda: "let it run" in next(one.text for one in party.seen() if one.message_id == alarm.message_id), 30)
+        time.sleep(8)
+        assert trainer.poll() is None
+
+
+def test_late_press_asks_back_and_a_forged_one_does_nothing(tmp_path: Path) -> None:
+    with Party(tmp_path) as party:
+        party.start_server()
+        party.pair()
+        trainer = party.train(SPIKES, "heron")
+        alarm = party.message_with("▲ calm-heron")
+
+        post = party.telegram._posts[(7001, int(alarm.message_id))]
+        party.on_loop(party.telegram.push(_press(post, "a.1.stop.aaaaaaaaaaaaaaaa")))
+        until(lambda: party.telegram.asked("answerCallbackQuery"), 20, "the press is heard")
+        assert trainer.poll() is None
+
+        party.kill_server(15)  # who restarts the server an hour later presses an old alarm
+        party.start_server()
+        until(lambda: party.telegram.polling, 30)
+        party.press(alarm, "■ Stop")
+        asked = party.message_with("Sure?")
+        assert asked.buttons == ("Yes", "No")
+        party.press(asked, "Yes")
+        assert trainer.wait(60) == 0
+
+
+def _press(post: Any, data: str) -> dict[str, Any]:
+    sender = {"id": 7001, "is_bot": False, "first_name": "Ann"}
+    return {"callback_query": {"id": "555", "from": sender, "message": post.shown(), "chat_instance": "1", "data": data}}

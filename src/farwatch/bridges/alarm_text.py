@@ -33,6 +33,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_checkpoint": ("no checkpoint known", "没有已知的检查点"),
     "moved": ("with it: {what}", "同时变化：{what}"),
     "due": ("{op} by itself at {time} unless answered", "若无人回应，{time} 自动执行 {op}"),
+    "did": ("{op} was asked for by itself", "已自动执行 {op}"),
     "answered": ("{who}: {what}, {time}", "{who}：{what}，{time}"),
     "let_run": ("let it run", "继续运行"),
     "snoozed": ("snoozed until {time}", "静音到 {time}"),
@@ -117,6 +118,8 @@ def body(scene: Scene, lang: str) -> list[str]:
     due = alert.get("consequence")
     if due and due.get("state") == "due" and alert["state"] != "resolved":
         lines.append(word(lang, "due", op=due["op"], time=clock_of(due["due_ms"], scene.now)))
+    elif due and due.get("state") in ("sending", "sent"):
+        lines.append(word(lang, "did", op=due["op"]))
     if alert["rule"] in ("failed", "out_of_memory") and scene.values:
         lines.append(compose.metrics_text(scene.values, [name for name in scene.values if not name.startswith("system/")][:4]))
     return [line for line in lines if line]

@@ -11,7 +11,7 @@ import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -48,9 +48,9 @@ LABELS: dict[str, tuple[str, str]] = {
 
 @dataclass(slots=True)
 class _Told:
-    """What is known of an alert that was told: its picture, and who did what. `fired_us`: when it was last told, monotonic."""
+    """What is known of an alert that was told: its picture by language, and who did what. `fired_us`: last told, monotonic."""
 
-    picture: Attachment | None = None
+    pictures: dict[str, Attachment] = field(default_factory=dict)
     answers: tuple[dict[str, Any], ...] = ()
     fired_us: int = 0
 
@@ -95,8 +95,10 @@ class Alarms:
         if what in TELLS and not silenced:
             told.fired_us = self._clock.mono_us()
             run = self._run(row)
-            if run is not None:
-                told.picture = await self._curves.of_alert(run, self._views.row(row), "en")
+            for lang in sorted({self._people.lang_of(chat) for chat in self._people.chats()}) if run is not None else ():
+                picture = await self._curves.of_alert(run, self._views.row(row), lang)
+                if picture is not None:
+                    told.pictures[lang] = picture
             urgency = Urgency.EVENT if row.level == HINT else Urgency.ALARM
             project = None if run is None else run["project"]
             words = partial(self.message, row)
@@ -131,7 +133,7 @@ class Alarms:
         lang, detail = self._people.lang_of(chat), str(chat.settings.get("detail") or "full")
         scene = self._scene(row, chat)
         told = self._of(row.no)
-        message = alarm_text.message(scene, lang, detail, picture=told.picture, silent=row.level == HINT)
+        message = alarm_text.message(scene, lang, detail, picture=told.pictures.get(lang), silent=row.level == HINT)
         open_still = row.state != RESOLVED and row.acknowledged_ms is None and not told.answers
         buttons = self._buttons(row, scene, chat, lang) if open_still or (row.rule in ENDS and not told.answers) else ()
         return replace(message, buttons=buttons)
