@@ -56,6 +56,13 @@ def holders(folder: Path, word: str) -> set[str]:
     return {path.name for path in folder.rglob("*") if path.is_file() and any(form in path.read_bytes() for form in forms)}
 
 
+def command(server: Running, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line beside a server."""
+    environ = {**os.environ, "FARWATCH_DIR": str(server.folder), "PYTHONPATH": str(SOURCE)}
+    done = [sys.executable, "-m", "farwatch.cli", *words]
+    return subprocess.run(done, capture_output=True, timeout=60, check=False, env=environ, text=True)
+
+
 # --- channels
 
 
@@ -135,20 +142,38 @@ def test_token_is_found_in_one_file_only(tmp_path: Path) -> None:
             answered(server.api("POST", "/notify", {"text": "hello", "wait_s": 30}))
         told = [server.api("GET", path).body for path in ("/channels", "/people", "/deliveries", "/problems", "/info", "/openapi.json")]
         told.append(server.api("PUT", "/channels/telegram", {"kind": "telegram", "values": other.values}).body)
-        done = subprocess.run(
-            [sys.executable, "-m", "farwatch.cli", "doctor", "--json"], capture_output=True, timeout=60, check=False,
-            env={**os.environ, "FARWATCH_DIR": str(server.folder), "PYTHONPATH": str(SOURCE)},
-        )  # fmt: skip
-        told += [done.stdout, done.stderr, server.log.encode()]
+        done = command(server, "doctor", "--json")
+        told += [done.stdout.encode(), done.stderr.encode(), server.log.encode()]
         server.stop()
 
         data = server.folder / "server"
         assert holders(tmp_path, TOKEN) == {"channels.json"}
-        assert b'"checks"' in done.stdout
+        assert '"checks"' in done.stdout
         assert not [text[:200] for text in told if TOKEN.encode() in text or TOKEN.partition(":")[2].encode() in text]
         assert stat.S_IMODE((data / "channels.json").stat().st_mode) == 0o600
         assert stat.S_IMODE((data / "channels").stat().st_mode) == 0o700
         assert {stat.S_IMODE(path.stat().st_mode) for path in (data / "channels").iterdir()} == {0o600}
+
+
+def test_backup_holds_people_and_no_credential(place: tuple[Running, Telegram], tmp_path: Path) -> None:
+    server, other = place
+    paired(server, other)
+
+    kept = command(server, "backup", str(tmp_path / "kept"), "--data", str(server.folder / "server"))
+    made = command(server, "restore", str(tmp_path / "kept"), "--data", str(tmp_path / "again" / "server"))
+
+    assert (kept.returncode, made.returncode) == (0, 0), kept.stderr + made.stderr
+    assert "channels.json" in kept.stderr + kept.stdout and "connected again" in made.stderr + made.stdout
+    for folder in (tmp_path / "kept", tmp_path / "again"):
+        assert holders(folder, TOKEN) == set()
+        assert not list(folder.rglob("channels*"))
+    server.stop()
+    with running(tmp_path / "again") as restored:
+        assert answered(restored.api("GET", "/channels"))["channels"] == []
+        assert [one["name"] for one in answered(restored.api("GET", "/people"))["people"]] == ["Ann"]
+        connected(restored, other)
+        (told,) = answered(restored.api("POST", "/notify", {"text": "hello again", "wait_s": 30}))["messages"]
+        assert told["outcome"] == "sent"
 
 
 def test_channel_is_there_after_a_restart(place: tuple[Running, Telegram]) -> None:

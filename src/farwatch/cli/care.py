@@ -10,6 +10,7 @@ from farwatch.cli.output import clean, emit, emit_json, json_option, say, size
 from farwatch.errors import NotFoundError
 from farwatch.settings import Settings, load, state_dir
 
+NOT_COPIED = "channels.json, channels/"
 DATA_HELP = "Data folder; default: this user's own."
 
 
@@ -51,7 +52,10 @@ def fsck(data: Path | None, no_files: bool, as_json: bool) -> None:
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help=DATA_HELP)
 @json_option
 def backup(target: Path, data: Path | None, as_json: bool) -> None:
-    """Copy a data folder to TARGET, which must not exist or be empty. The server may go on working."""
+    """Copy a data folder to TARGET, which must not exist or be empty. The server may go on working.
+
+    Credentials of chat services are left out.
+    """
     from farwatch.store.sqlite.care import backup as copy
 
     manifest = copy(_data(data), target)
@@ -60,6 +64,7 @@ def backup(target: Path, data: Path | None, as_json: bool) -> None:
     else:
         total = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
         say(f"{size(total)} → {target}; to use it: farwatch restore {target} --data FOLDER")
+        say(f"credentials of chat services ({NOT_COPIED}) are in no backup")
 
 
 @click.command()
@@ -75,7 +80,7 @@ def restore(source: Path, data: Path, as_json: bool) -> None:
     """Make a data folder from the backup SOURCE.
 
     Machines that still have what was logged since then send it again when a server runs on it; what is gone is shown as
-    a gap.
+    a gap. People and their chats come back; the services behind them must be connected again.
     """
     from farwatch.store.sqlite.care import restore as make
 
@@ -84,3 +89,4 @@ def restore(source: Path, data: Path, as_json: bool) -> None:
         emit_json({"folder": str(data.absolute()), "epoch": epoch})
     else:
         say(f"restored to {data}; start it with: farwatch serve --data {data}")
+        say("chat services must be connected again, if there were any: farwatch connect")

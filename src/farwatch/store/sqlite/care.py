@@ -3,6 +3,9 @@
 A backup needs no pause. It opens a read transaction on each file and asks whether the log was trimmed in between; if
 not, the three looks belong together: everything that is not in `series.db` is in the log. The order matters as well:
 `meta.db` may lag behind the log, from which it catches up, but never be ahead of it. Another process may do it.
+
+Nothing else of the folder is copied: what else lies there are credentials of chat services, which belong in no backup, and files on their
+way to chats.
 """
 
 import json
