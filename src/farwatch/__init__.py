@@ -84,8 +84,17 @@ def alert(title: str, text: str = "", level: str = "warn", cooldown_s: float = 3
 
 
 def notify(text: str, image: Any = None, file: Any = None) -> None:
-    """Send a message from the current run; see `Run.notify`. Raises `UsageError` if no run is open."""
-    _current().notify(text, image, file)
+    """Send a message from the current run; see `Run.notify`. Without a run, this machine's agent sends it, within a day.
+
+    Never raises, like `log`, and waits for no network.
+    """
+    found = _SESSION.current()
+    if found is not None:
+        found.notify(text, image, file)
+        return
+    from farwatch.sdk.messages import leave  # only for programs without a run
+
+    leave(text, image, file)
 
 
 def finish(state: str | None = None, reason: str | None = None, timeout_s: float | None = None) -> None:

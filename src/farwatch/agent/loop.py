@@ -16,6 +16,7 @@ from farwatch.agent.folder import JournalFolder, find_journals
 from farwatch.agent.killing import kill
 from farwatch.agent.lane import Lane
 from farwatch.agent.launcher import Launcher
+from farwatch.agent.messages import Messages
 from farwatch.agent.place import Alive, Lock
 from farwatch.agent.retention import trim
 from farwatch.agent.sampler import Sampler
@@ -81,6 +82,8 @@ class Agent:
         self._busy_us = self._clock.mono_us()
         self._stamped_us = self._trimmed_us = 0
         self._closing = threading.Event()
+        self._messages = Messages(state, self._clock, lambda server: connector(settings, server, server), self._closing)
+        self._tells = False  # whether a message waits to be sent
 
     def run(self) -> None:
         """Work until there is nothing to do, or `stop` is set."""
@@ -104,6 +107,7 @@ class Agent:
                 return True
             self._alive.stamp()
         self._scan()
+        self._tells = self._messages.look()
         self._await_starts(now_us)
         self._look(now_us)
         if now_us - self._trimmed_us >= TRIM_US:
@@ -112,12 +116,13 @@ class Agent:
         return self._idle(now_us)
 
     def anything_new(self) -> bool:
-        """Whether there is a journal that this life has not seen."""
-        return bool(self._new())
+        """Whether there is a journal, or a message, that this life has not seen."""
+        return bool(self._new()) or not self._messages.seen.issuperset(self._messages.waiting())
 
     def close(self) -> None:
         """End all threads; may be called twice."""
         self._closing.set()
+        self._messages.close()
         if self._sampling.is_alive():
             self._sampling.join(5)
         for lane in self._lanes.values():
@@ -312,6 +317,8 @@ class Agent:
             if any(not s.dormant and s.refused is None for s in lane.shipper.shipments):
                 known = bool(key[0]) or lane.shipper.reached
                 stay_us = max(stay_us, UNSENT_STAY_US if known else NO_SERVER_STAY * stay_us)
+        if self._tells:
+            stay_us = max(stay_us, UNSENT_STAY_US if self._messages.lasting else NO_SERVER_STAY * stay_us)
         return now_us - self._busy_us >= stay_us
 
 

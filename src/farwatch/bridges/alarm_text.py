@@ -27,6 +27,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "recovered": ("recovered", "已恢复"),
     "over": ("over: {why}", "已结束：{why}"),
     "since": ("since {time}", "自 {time}"),
+    "after": ("after {span}", "用时 {span}"),
     "again": ("{n} times", "第 {n} 次"),
     "checkpoint": ("last checkpoint: step {step}, {time}", "最近检查点：第 {step} 步，{time}"),
     "checkpoint_at": ("last checkpoint: {time}", "最近检查点：{time}"),
@@ -41,6 +42,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "the_server": ("the server", "服务器"),
     "left": ("{span} left", "剩余 {span}"),
 }
+
+ENDS = frozenset({"failed", "out_of_memory"})  # rules that tell of a run's end
 
 
 def word(lang: str, key: str, /, **facts: Any) -> str:
@@ -107,7 +110,9 @@ def body(scene: Scene, lang: str) -> list[str]:
     if lang == "zh" and step is not None:
         step = compose.say(lang, "step", step=number(alert["step"]))
     times = word(lang, "again", n=alert["times"]) if alert["times"] > 1 else None
-    lines.append(_joined(word(lang, "since", time=clock_of(since, scene.now)), step, times))
+    ended = run is not None and alert["rule"] in ENDS and run.get("duration_ms") is not None
+    lasted = word(lang, "after", span=compose.duration(run["duration_ms"] / 1000, lang)) if run is not None and ended else None
+    lines.append(_joined(word(lang, "since", time=clock_of(since, scene.now)), step, lasted, times))
     if run is not None and alert["state"] != "resolved":
         lines.append(_joined(_checkpoint(alert, lang, scene.now)))
         share, left_s = compose.share_of(run), alert.get("left_s")
@@ -120,7 +125,7 @@ def body(scene: Scene, lang: str) -> list[str]:
         lines.append(word(lang, "due", op=due["op"], time=clock_of(due["due_ms"], scene.now)))
     elif due and due.get("state") in ("sending", "sent"):
         lines.append(word(lang, "did", op=due["op"]))
-    if alert["rule"] in ("failed", "out_of_memory") and scene.values:
+    if alert["rule"] in ENDS and scene.values:
         lines.append(compose.metrics_text(scene.values, [name for name in scene.values if not name.startswith("system/")][:4]))
     return [line for line in lines if line]
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import click
 
+from farwatch.agent.messages import Kept, messages_at
 from farwatch.agent.sync import Progress, WriterStatus
 from farwatch.agent.sync import clear as clear_sent
 from farwatch.agent.sync import retry as offer_again
 from farwatch.agent.sync import status as look
 from farwatch.agent.sync import sync as send
-from farwatch.cli.output import clean, emit_json, json_option, say, size, table
+from farwatch.cli.output import clean, emit_json, json_option, moment, say, size, table
+from farwatch.clock import SystemClock
 from farwatch.errors import UsageError
 from farwatch.settings import load, state_dir
 from farwatch.wire.ids import short_id
@@ -87,18 +89,32 @@ def status(clear: bool, yes: bool, as_json: bool) -> None:
     if clear:
         _clear(found, yes, as_json, lambda: clear_sent(folder))
         return
+    messages = messages_at(folder, SystemClock().wall_us() // 1000)
     if as_json:
         emit_json(
             {
                 "folder": str(folder),
                 "journals": [{**asdict(journal), "path": str(journal.path)} for journal in found],
+                "messages": {
+                    "waiting": messages.waiting,
+                    "given_up": [{"made_ms": made_ms, "reason": reason} for made_ms, reason in messages.given_up],
+                },
             }
         )
         return
-    if not found:
+    if found:
+        _show(found)
+    elif not messages.waiting:
         say(f"nothing is kept in {folder}")
-        return
-    _show(found)
+    _tell(messages)
+
+
+def _tell(messages: Kept) -> None:
+    """What became of messages of programs without a run, where something is to be said of them."""
+    if messages.waiting:
+        say(f"{messages.waiting} messages wait for a server" if messages.waiting > 1 else "a message waits for a server")
+    for made_ms, reason in messages.given_up:
+        say(f"a message of {moment(made_ms)} was not sent: {clean(reason)}")
 
 
 def _show(found: Sequence[WriterStatus]) -> None:

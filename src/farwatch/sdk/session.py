@@ -29,6 +29,7 @@ class Session:
         self.quiet = False
         self.unasked: Run | None = None  # see `farwatch.sdk.unasked`
         self.bars: Any = None  # what bars have shown before there was a run; see there
+        self.messages: Any = None  # those of a program without a run; see `farwatch.sdk.messages`
         self._latest: Run | None = None
         self._hooked = False
         self._excepthook: Any = None

@@ -284,6 +284,7 @@ class NotifyRequest(TypedDict):
     files: NotRequired[Annotated[list[FileToSend], "At most 10."]]
     to: NotRequired[Annotated[list[int | str] | None, "Numbers of chats, or names of channels; left out: everybody who wants messages."]]
     wait_s: NotRequired[Annotated[float, "Wait so long for what becomes of it, 0 to 30; 10 if left out."]]
+    id: NotRequired[Annotated[str, "8 to 64 letters, digits, hyphens: asked again with the same id, it is sent once."]]
 
 
 class SentMessage(TypedDict):
