@@ -51,8 +51,8 @@ def test_cost_of_logging_is_told_in_full_by_a_click_and_on_a_phone(
 
 
 def _close(said: str, value: float) -> bool:
-    """Whether a number that is written with two or three digits is this one."""
-    return abs(float(re.sub(r"[^\d.]", "", said)) - value) <= 0.02 * value
+    """Whether a number that is written with two or three digits is this one: of two, 1.5 may stand for 1.45."""
+    return abs(float(re.sub(r"[^\d.]", "", said)) - value) <= 0.05 * value
 
 
 class Agent:

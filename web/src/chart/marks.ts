@@ -31,7 +31,6 @@ export function drawMarks(pen: Pen, frame: Frame, spots: readonly Spot[], inks: 
       pen.lineTo(x - size, middle);
     } else {
       pen.lineTo(x + size, middle + size);
-      pen.lineTo(x, middle + size);
       pen.lineTo(x - size, middle + size);
     }
     pen.closePath();
