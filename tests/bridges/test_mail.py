@@ -16,9 +16,6 @@ from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from farwatch.bridges import outward, registry
 from farwatch.bridges.base import Address, Attachment, Message, Outcome, Part, Setup, plain
@@ -27,6 +24,7 @@ from farwatch.clock import SystemClock
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import PNG, BridgeContract, Seen
 from farwatch.testing.chat.web import Misbehaviour
+from tests.bridges.certificates import certificate, serving_context
 from tests.bridges.memory import KeptMemory
 
 ME, THEM = "runs@example.org", "me@example.com"
@@ -265,41 +263,20 @@ def test_a_server_that_is_not_there_is_no_contact() -> None:
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for `localhost` and its key, in one file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(7)
-        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    plain_key = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + plain_key)
-    return path
+def vouched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificate(tmp_path_factory.mktemp("tls") / "both.pem", "localhost")
 
 
-def context(certificate: Path) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(certificate)
-    return made
-
-
-def test_the_password_crosses_encrypted_where_the_server_can(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+def test_the_password_crosses_encrypted_where_the_server_can(vouched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(vouched))
 
     async def test() -> None:
-        async with Server(tls_context=context(certificate), auth_require_tls=True).serving() as server:
+        async with Server(tls_context=serving_context(vouched), auth_require_tls=True).serving() as server:
             bridge = made(server=f"smtp://localhost:{server.port}", user="runs", password=PASSWORD)
             assert await bridge.check() == "runs@example.org by localhost"
             assert (await bridge.send(Address(THEM), plain("x"))).outcome is Outcome.SENT
             assert server.logins == [(b"runs", True)] * 2
-        async with Server().serving(context(certificate)) as server:
+        async with Server().serving(serving_context(vouched)) as server:
             bridge = made(server=f"smtps://localhost:{server.port}", user="runs", password=PASSWORD)
             assert (await bridge.send(Address(THEM), plain("x"))).outcome is Outcome.SENT
 
@@ -307,9 +284,9 @@ def test_the_password_crosses_encrypted_where_the_server_can(certificate: Path, 
 
 
 @pytest.mark.parametrize("scheme", ["smtp", "smtps"])
-def test_a_certificate_that_nobody_vouches_for_gets_no_password(certificate: Path, scheme: str) -> None:
+def test_a_certificate_that_nobody_vouches_for_gets_no_password(vouched: Path, scheme: str) -> None:
     async def test() -> None:
-        tls = context(certificate)
+        tls = serving_context(vouched)
         server = Server(tls_context=tls) if scheme == "smtp" else Server()
         async with server.serving(tls if scheme == "smtps" else None):
             bridge = made(server=f"{scheme}://localhost:{server.port}", user="runs", password=PASSWORD)

@@ -1,7 +1,9 @@
 """What every bridge over HTTP relies on: a name leads where it was checked to lead, and nowhere else."""
 
 import asyncio
+import contextlib
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from farwatch.bridges.base import Outcome
 from farwatch.bridges.outward import Outward, Unreached, masked, web_address
 from farwatch.errors import BridgeError
 from farwatch.testing.chat.web import Reply, Request, serving
+from tests.bridges.certificates import certificate, serving_context
 
 
 class Names:
@@ -89,6 +92,36 @@ def test_a_name_that_leads_elsewhere_after_the_check_is_not_followed(monkeypatch
 
         assert (answer.status, names.asked, arrived) == (204, 1, [])
         assert f"host: hook.example:{port}" in public[0].lower()
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("host", ["hook.example", "other.example"])
+def test_the_certificate_is_that_of_the_name_though_the_address_is_connected_to(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = certificate(tmp_path / "both.pem", host)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+    async def test() -> None:
+        async def taken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(b"HTTP/1.1 204 x\r\nconnection: close\r\n\r\n")
+            writer.close()
+
+        server = await asyncio.start_server(taken, "127.0.0.2", 0, ssl=serving_context(path))
+        Names(monkeypatch, "127.0.0.2")
+        monkeypatch.setattr(outward, "is_private", lambda host: host == "127.0.0.1")
+        client = Outward("https://hook.example")
+        try:
+            answer = await client.ask("POST", f"https://hook.example:{server.sockets[0].getsockname()[1]}/x")
+            assert (answer.status, host) == (204, "hook.example")
+        except Unreached as error:
+            assert host == "other.example" and "ertificate" in error.receipt.reason
+        finally:
+            await client.close()
+            server.close()
 
     asyncio.run(test())
 
