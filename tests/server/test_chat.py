@@ -32,6 +32,7 @@ from farwatch.server.routes import channels, notify, people
 
 ALL = (*channels.ENDPOINTS, *people.ENDPOINTS, *notify.ENDPOINTS)
 NAN = float("nan")
+SECOND = "220402086:BBIesRdwUJ2wHXKygTfpTgBt1L6QBMEtbx"
 
 
 @pytest.fixture
@@ -136,10 +137,13 @@ def test_token_is_found_in_one_file_only(tmp_path: Path) -> None:
         server.start()
         connected(server, other)
         paired(server, other)
-        other.fake.misbehave("error")
-        other.fake.misbehave("busy", retry_after_s=1)
-        for _ in range(2):
+        for what in ("error", "busy", "garbage", "cut"):
+            other.fake.misbehave(what, **({"retry_after_s": 1} if what == "busy" else {}))
+        for _ in range(3):
             answered(server.api("POST", "/notify", {"text": "hello", "wait_s": 30}))
+        far = {"token": SECOND, "url": "https://nowhere.invalid"}
+        reply = server.api("PUT", "/channels/far", {"kind": "telegram", "values": far})
+        assert (reply.status, reply.code) == (422, "no-bridge") and SECOND.encode() not in reply.body
         told = [server.api("GET", path).body for path in ("/channels", "/people", "/deliveries", "/problems", "/info", "/openapi.json")]
         told.append(server.api("PUT", "/channels/telegram", {"kind": "telegram", "values": other.values}).body)
         done = command(server, "doctor", "--json")
@@ -147,7 +151,7 @@ def test_token_is_found_in_one_file_only(tmp_path: Path) -> None:
         server.stop()
 
         data = server.folder / "server"
-        assert holders(tmp_path, TOKEN) == {"channels.json"}
+        assert holders(tmp_path, TOKEN) == {"channels.json"} and holders(tmp_path, SECOND) == set()
         assert '"checks"' in done.stdout
         assert not [text[:200] for text in told if TOKEN.encode() in text or TOKEN.partition(":")[2].encode() in text]
         assert stat.S_IMODE((data / "channels.json").stat().st_mode) == 0o600

@@ -228,6 +228,22 @@ def test_wrong_messages_say_what_is_wrong(
     assert other.fake.requests == before
 
 
+def test_same_id_is_sent_once_also_after_a_restart(tmp_path: Path) -> None:
+    with fresh(tmp_path) as (server, other):
+        connected(server, other)
+        paired(server, other)
+        first = said(server, text="once", id="message-0001")
+
+        again = said(server, text="once", id="message-0001")
+        server.stop()
+        server.start()
+        (later,) = said(server, text="once", id="message-0001")
+
+        assert again == first and (later["chat"], later["outcome"]) == (first[0]["chat"], "sent")
+        assert other.texts().count("once") == 1
+        assert server.api("POST", "/notify", {"text": "x", "id": "../x"}).code == "bad-request"
+
+
 @pytest.mark.parametrize("messages", [None, [], [{"chat": "1", "ids": ["1"]}], [{"chat": 1, "ids": []}], [{"chat": 1, "ids": [1]}]])
 def test_wrong_deletes_say_what_is_wrong(place: tuple[Running, Telegram, dict[str, Any]], messages: Any) -> None:
     reply = place[0].api("POST", "/notify/delete", {"messages": messages})
