@@ -181,6 +181,7 @@ def test_any_way_of_running_gives_the_same_epochs(logged: Logged, data: Any, opt
     assert {5, 10, 15} <= set(logged.series("train_batch/loss")[0])
 
 
+@pytest.mark.nightly  # `tests/rows/test_processes.py` compiles a step in each run; this one is of Keras' own trainer
 def test_compiled_step_logs_as_many_points_as_the_eager_one(
     logged: Logged, data: Any, model: keras.Model
 ) -> None:

@@ -102,8 +102,9 @@ class MemoryStore:
         return iter(found)
 
     def series(self, run: str, names: Sequence[str] | None = None) -> list[SeriesInfo]:
+        wanted = None if names is None else frozenset(names)
         with self._open():
-            keys = [key for key in self._series if key.run == run and (names is None or key.name in names)]
+            keys = [key for key in self._series if key.run == run and (wanted is None or key.name in wanted)]
             keys.sort(key=lambda key: (key.name, key.rank, key.attempt))
             return [_describe(key, self._kinds[key], self._series[key]) for key in keys]
 
