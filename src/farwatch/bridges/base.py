@@ -178,7 +178,8 @@ class Caps:
 
     `push_first`: may speak without having been spoken to. `edit`: a message can be changed for `edit_window_s` seconds (None: for ever).
     `edit_every_s`: least time between two edits of one message. `reply_credits`, `reply_window_s`: so many messages within so long after
-    each one of the person; None: no such limit. `picture_max_bytes`, `file_max_bytes`: 0 where it takes none. `groups`: knows group chats.
+    each one of the person; None: no such limit. `group_prefix`: with which addresses of groups begin. `groups`: knows group chats.
+    `picture_max_bytes`, `file_max_bytes`: 0 where it takes none.
     """
 
     text_max: int
@@ -192,6 +193,7 @@ class Caps:
     delete: bool = False
     buttons: bool = False
     groups: bool = False
+    group_prefix: str = ""
     silent: bool = False
     picture_max_bytes: int = 0
     file_max_bytes: int = 0

@@ -200,11 +200,11 @@ class Dispatcher:
         if bridge is None:
             return 0.0
         wait_s = self._pace(chat.channel, bridge).wait_s(
-            chat.address, now_s, group=_is_group(chat), spare=urgency is Urgency.PROGRESS and not ticket.notice.closes
+            chat.address, now_s, group=_is_group(chat, bridge), spare=urgency is Urgency.PROGRESS and not ticket.notice.closes
         )
         key = ticket.notice.key
         if key is not None and key in box.edited_s and bridge.caps.edit and urgency is Urgency.PROGRESS:
-            every_s = bridge.caps.edit_every_s * (3 if _is_group(chat) else 1)
+            every_s = bridge.caps.edit_every_s * (3 if _is_group(chat, bridge) else 1)
             wait_s = max(wait_s, box.edited_s[key] + every_s - now_s)
         return wait_s
 
@@ -246,7 +246,7 @@ class Dispatcher:
             self._take_out(box, ticket)  # a newer state may come while this one is on its way
         ids = self._ids(chat.no, notice.key) if notice.key is not None else ()
         ticket.tries += 1
-        self._pace(chat.channel, bridge).took(chat.address, loop.time(), group=_is_group(chat))
+        self._pace(chat.channel, bridge).took(chat.address, loop.time(), group=_is_group(chat, bridge))
         receipt = await self._request(bridge, ticket, ids)
         ticket.last = receipt
         if notice.key is not None:
@@ -367,6 +367,6 @@ class Dispatcher:
         return pace
 
 
-def _is_group(chat: ChatRow) -> bool:
-    """Whether others read along, as far as is known: what belongs to nobody is taken for a group."""
-    return chat.person_no is None
+def _is_group(chat: ChatRow, bridge: Bridge) -> bool:
+    """Whether others read along, as far as is known: what belongs to nobody and cannot be told by its address is taken for a group."""
+    return chat.person_no is None and chat.address.startswith(bridge.caps.group_prefix)

@@ -55,7 +55,7 @@ ANSWER_TEXT_MAX = 200  # of `answerCallbackQuery`
 DATA_MAX_BYTES = 64
 CAPS = Caps(
     text_max=TEXT_MAX, caption_max=CAPTION_MAX, two_way=True, edit=True, edit_every_s=5.0, delete=True, buttons=True, groups=True,
-    silent=True, picture_max_bytes=PICTURE_MAX_BYTES, file_max_bytes=FILE_MAX_BYTES,
+    group_prefix="-", silent=True, picture_max_bytes=PICTURE_MAX_BYTES, file_max_bytes=FILE_MAX_BYTES,
     rates=(Rate(1, 1.0, "chat"), Rate(20, 60.0, "group"), Rate(30, 1.0, "channel")),  # core.telegram.org/bots/faq
 )  # fmt: skip
 _CHAT = re.compile(r"(-?\d+|@\w+)(/\d+)?", re.ASCII)
