@@ -15,6 +15,7 @@ from serving import LIMIT_S, PROXIED, Running, memory, raw, running
 from writing import Feeder
 
 from farwatch.store import zstd
+from tests import pace
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +200,7 @@ def test_500_half_open_requests_keep_nobody_waiting(tmp_path: Path) -> None:
                 halves.append(half)
             began = time.monotonic()
             assert server.api("GET", "/runs").status == 200
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < pace.slowness()
             for half in halves[::50]:
                 half.settimeout(LIMIT_S)
                 assert half.recv(1) == b""
