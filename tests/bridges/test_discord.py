@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -116,16 +117,25 @@ def test_nobody_is_called_by_a_name(style: Any) -> None:
     run(test)
 
 
-TEXTS = st.text(alphabet=st.sampled_from("ab _*~`|<>[]()#-+.:@\\/1\n&!😀图"), max_size=60)
+LETTERS = [*"ab _*~`|<>[]()#-+.:@\\/1\n&!😀图", "https://x.y/", ":fire:", ":100:"]
+TEXTS = st.lists(st.sampled_from(LETTERS), max_size=40).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(TEXTS, st.sampled_from(["plain", "bold"])), max_size=3))
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(TEXTS, st.sampled_from(["plain", "bold", "html"])), max_size=4))
 def test_whatever_a_program_wrote_is_read_as_it_stands(pieces: list[tuple[str, Any]]) -> None:
     parts = [Part(*piece) for piece in pieces]
     read = shown(rendered(parts))
 
     assert "".join(read.split()) == "".join("".join(text for text, _ in pieces).split())
+
+
+@pytest.mark.parametrize("text", [":" + "a" * 20_000, ":a" * 10_000, "_" * 20_000, "https://x/" + "*" * 20_000, "x" + " " * 20_000])
+def test_no_text_takes_long(text: str) -> None:
+    begun = time.process_time()
+    rendered([Part(text), Part(text, "bold")])
+
+    assert time.process_time() - begun < 2.0
 
 
 @settings(max_examples=100, deadline=None)

