@@ -120,6 +120,36 @@ def test_alert_names_the_checkpoint_from_which_one_can_go_on(alerted: Alerted) -
     assert (row.rule, row.facts["checkpoint"]["step"], row.facts["checkpoint"]["path"]) == ("nan", 90, "step-90.pt")
 
 
+def test_disk_that_fills_up_rings_from_its_posted_metric(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [300e9] * 5, name="system/disk/free_bytes", every_s=15)
+
+    alerted.log(process, [1e8] * 3, name="system/disk/free_bytes", every_s=15)
+
+    (row,) = alerted.alerts()
+    assert (row.rule, row.state, row.level) == ("disk_full", "firing", "ring")
+    alerted.log(process, [300e9] * 3, name="system/disk/free_bytes", every_s=15)
+    assert alerted.alerts()[0].state == "resolved"
+
+
+def test_gpu_that_falls_idle_is_a_hint_from_its_posted_metric(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, [90.0] * 40, name="system/gpu/0/utilization", every_s=15)
+
+    alerted.log(process, [0.0] * 80, name="system/gpu/0/utilization", every_s=15)
+
+    assert [(row.rule, row.level, row.state) for row in alerted.alerts()] == [("idle_gpu", "hint", "firing")]
+
+
+def test_steps_that_become_slow_are_a_hint_from_the_times_of_their_points(alerted: Alerted) -> None:
+    process = started(alerted)
+    alerted.log(process, curve(400), every_s=1)
+
+    alerted.log(process, curve(120, seed=1, level=0.1), every_s=10)
+
+    assert [(row.rule, row.level) for row in alerted.alerts() if row.rule == "slow_step"] == [("slow_step", "hint")]
+
+
 def test_spike_that_heals_in_time_is_told_nobody(alerted: Alerted) -> None:
     process = started(alerted)
 

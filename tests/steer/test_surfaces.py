@@ -10,7 +10,7 @@ import pytest
 
 from farwatch.cli.group import run as run_words
 from farwatch.errors import CommandError, ConfirmError
-from tests.faults.machine import until
+from tests.faults.machine import Machine, until
 from tests.steer.conftest import Steered
 
 
@@ -154,3 +154,12 @@ def test_every_knob_is_listed_with_its_value_and_the_one_that_is_on_its_way(run:
     ]  # fmt: skip
     assert (knobs["layers"].value, knobs["layers"].pending, knobs["lr"].pending) == (4, 9, None)
     assert {run.get(one)["state"] for one in (asked, later)} <= {"pending", "superseded"}
+
+
+def test_command_to_a_server_that_is_down_is_not_taken_for_asked(machine: Machine) -> None:
+    machine.kill_server()
+
+    done = typed(Steered(machine, "nobody-there"), "stop", "nobody-there")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "server" in done.stderr and "Traceback" not in done.stderr
