@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from farwatch.bridges.base import Incoming, Setup
-from farwatch.bridges.telegram import TelegramBridge
+from farwatch.bridges.services.telegram import TelegramBridge
 from farwatch.clock import Clock, SystemClock
 from farwatch.testing.chat.telegram import FakeTelegram
 from tests.bridges.memory import KeptMemory

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from farwatch.bridges import registry
-from farwatch.bridges.apprise import KIND, AppriseBridge
 from farwatch.bridges.base import Address, Attachment, Message, Outcome, Part, Setup, plain
+from farwatch.bridges.services.apprise import KIND, AppriseBridge
 from farwatch.clock import SystemClock
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import HOSTILE, PNG, BridgeContract, Seen

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from farwatch.bridges import registry
 from farwatch.bridges.base import Address, Attachment, Message, Outcome, Part, Setup, plain
-from farwatch.bridges.discord import FILE_MAX_BYTES, KIND, DiscordBridge
-from farwatch.bridges.discord_text import GUARD, rendered, units
-from farwatch.bridges.slices import slices
+from farwatch.bridges.services.discord import FILE_MAX_BYTES, KIND, DiscordBridge
+from farwatch.bridges.services.discord_text import GUARD, rendered, units
+from farwatch.bridges.services.slices import slices
 from farwatch.clock import SystemClock
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import HOSTILE, PNG, BridgeContract

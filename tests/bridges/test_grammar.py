@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from farwatch.bridges.amounts import times
-from farwatch.bridges.grammar import Asked, Condition, Misread, Reason, read
-from farwatch.bridges.words import Verb
+from farwatch.bridges.language.amounts import times
+from farwatch.bridges.language.grammar import Asked, Condition, Misread, Reason, read
+from farwatch.bridges.language.words import Verb
 
 KNOBS = {"lr": "float", "epochs": "int", "augment": "bool", "loss_name": "str", "lr/head": "float", "层数": "int"}
 COMMANDS = ["evaluate", "sample_now"]

@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
-from farwatch.bridges.grammar import Asked, read
-from farwatch.bridges.typed import fold, key, normal
-from farwatch.bridges.words import (
+from farwatch.bridges.language.grammar import Asked, read
+from farwatch.bridges.language.typed import fold, key, normal
+from farwatch.bridges.language.words import (
     ABOUT,
     EXAMPLE,
     HELP_MAX,

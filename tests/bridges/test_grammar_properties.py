@@ -7,10 +7,10 @@ from fractions import Fraction
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from farwatch.bridges import amounts
-from farwatch.bridges.grammar import Asked, Condition, Misread, read, write
-from farwatch.bridges.typed import fold, normal
-from farwatch.bridges.words import FILLERS, MEANING, POLITE, WORDS, Verb
+from farwatch.bridges.language import amounts
+from farwatch.bridges.language.grammar import Asked, Condition, Misread, read, write
+from farwatch.bridges.language.typed import fold, normal
+from farwatch.bridges.language.words import FILLERS, MEANING, POLITE, WORDS, Verb
 
 KNOBS = ("lr", "weight decay", "aug#1", "loss", "学习率系数", 'say "when"', "stop")
 COMMANDS = ("evaluate", "sample_now")

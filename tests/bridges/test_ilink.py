@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from farwatch.bridges import ilink_media, registry
+from farwatch.bridges import registry
 from farwatch.bridges.base import Address, Attachment, Incoming, Message, Outcome, Part, Setup, plain
-from farwatch.bridges.ilink import Ilink, Timing
-from farwatch.bridges.ilink_login import Login, LoginState
-from farwatch.bridges.ilink_wire import Wire
+from farwatch.bridges.services import ilink_media
+from farwatch.bridges.services.ilink import Ilink, Timing
+from farwatch.bridges.services.ilink_login import Login, LoginState
+from farwatch.bridges.services.ilink_wire import Wire
 from farwatch.clock import SystemClock
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import PNG, BridgeContract, until

@@ -19,7 +19,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 from farwatch.bridges import outward, registry
 from farwatch.bridges.base import Address, Attachment, Message, Outcome, Part, Setup, plain
-from farwatch.bridges.mail import KIND, MailBridge
+from farwatch.bridges.services.mail import KIND, MailBridge
 from farwatch.clock import SystemClock
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import PNG, BridgeContract, Seen
@@ -340,7 +340,7 @@ def test_the_address_that_was_checked_is_the_one_that_is_connected_to(monkeypatc
 
     async def test(bridge: MailBridge, server: Server) -> None:
         monkeypatch.setattr(socket, "getaddrinfo", lookup)
-        monkeypatch.setattr("farwatch.bridges.mail.is_private", lambda host: host != "127.0.0.2" and outward.is_private(host))
+        monkeypatch.setattr("farwatch.bridges.services.mail.is_private", lambda host: host != "127.0.0.2" and outward.is_private(host))
         receipt = await made(server=f"smtp://mail.example:{server.port}", tls="none").send(Address(THEM), plain("x"))
 
         assert (receipt.outcome, answers) == (Outcome.FAILED, ["127.0.0.1"])  # nobody listens at 127.0.0.2

@@ -9,7 +9,7 @@ import pytest
 
 from farwatch.bridges import registry
 from farwatch.bridges.base import Attachment, Message, Outcome, Part, Setup, plain
-from farwatch.bridges.ntfy import KIND, NtfyBridge
+from farwatch.bridges.services.ntfy import KIND, NtfyBridge
 from farwatch.clock import SystemClock
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import PNG, BridgeContract

@@ -11,7 +11,7 @@ from slack_sdk.errors import SlackApiError
 
 from farwatch.bridges import registry
 from farwatch.bridges.base import Address, Attachment, Message, Outcome, Part, Setup, plain
-from farwatch.bridges.slack import KIND, SlackBridge
+from farwatch.bridges.services.slack import KIND, SlackBridge
 from farwatch.clock import SystemClock
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import HOSTILE, PNG, BridgeContract

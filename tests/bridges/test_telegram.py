@@ -23,8 +23,8 @@ from farwatch.bridges.base import (
     plain,
 )  # fmt: skip
 from farwatch.bridges.registry import kind
-from farwatch.bridges.telegram import KIND, TelegramBridge
-from farwatch.bridges.telegram_text import notation, pieces, styled, units
+from farwatch.bridges.services.telegram import KIND, TelegramBridge
+from farwatch.bridges.services.telegram_text import notation, pieces, styled, units
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import PNG, BridgeContract, until
 from farwatch.testing.chat.telegram import FakeTelegram

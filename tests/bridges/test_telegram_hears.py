@@ -12,7 +12,7 @@ from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup, LinkPrevie
 from telegram.error import BadRequest, Conflict, Forbidden, InvalidToken, RetryAfter
 
 from farwatch.bridges.base import Address, Button, Incoming, Outcome, plain
-from farwatch.bridges.telegram import TelegramBridge
+from farwatch.bridges.services.telegram import TelegramBridge
 from farwatch.testing.bridges import PNG, until
 from farwatch.testing.chat.telegram import FakeTelegram
 from tests.bridges.memory import KeptMemory

@@ -12,7 +12,7 @@ import pytest
 
 from farwatch.bridges import registry
 from farwatch.bridges.base import Attachment, Message, Outcome, Part, Setup, plain
-from farwatch.bridges.webhook import KIND, WebhookBridge
+from farwatch.bridges.services.webhook import KIND, WebhookBridge
 from farwatch.clock import SystemClock
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import PNG, BridgeContract

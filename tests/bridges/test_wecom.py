@@ -22,9 +22,9 @@ from farwatch.bridges.base import (
     Setup,
     plain,
 )
-from farwatch.bridges.wecom import Wecom
-from farwatch.bridges.wecom_link import Timing
-from farwatch.bridges.wecom_markdown import GUARD, pieces, rendered
+from farwatch.bridges.services.wecom import Wecom
+from farwatch.bridges.services.wecom_link import Timing
+from farwatch.bridges.services.wecom_markdown import GUARD, pieces, rendered
 from farwatch.clock import SystemClock
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import HOSTILE, BridgeContract, until
@@ -358,8 +358,8 @@ def test_pauses_grow_while_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> N
 
         async with FakeWecom().serving() as fake:
             bridge = made(fake, Timing(first_s=1, most_s=8))
-        monkeypatch.setattr("farwatch.bridges.wecom_link.random.uniform", lambda low, high: high)
-        monkeypatch.setattr("farwatch.bridges.wecom_link.asyncio.sleep", noted)
+        monkeypatch.setattr("farwatch.bridges.services.wecom_link.random.uniform", lambda low, high: high)
+        monkeypatch.setattr("farwatch.bridges.services.wecom_link.asyncio.sleep", noted)
         await bridge.open(_ignore)
         while len(pauses) < 6:
             await real(0.001)

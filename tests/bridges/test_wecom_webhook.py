@@ -9,8 +9,8 @@ import pytest
 
 from farwatch.bridges import registry
 from farwatch.bridges.base import Attachment, Message, Outcome, Part, Setup, plain
-from farwatch.bridges.wecom_markdown import GUARD
-from farwatch.bridges.wecom_webhook import WecomWebhook
+from farwatch.bridges.services.wecom_markdown import GUARD
+from farwatch.bridges.services.wecom_webhook import WecomWebhook
 from farwatch.clock import SystemClock
 from farwatch.errors import BridgeError
 from farwatch.testing.bridges import PNG, BridgeContract

@@ -95,10 +95,8 @@ class Alarms:
         if what in TELLS and not silenced:
             told.fired_us = self._clock.mono_us()
             run = self._run(row)
-            for lang in sorted({self._people.lang_of(chat) for chat in self._people.chats()}) if run is not None else ():
-                picture = await self._curves.of_alert(run, self._views.row(row), lang)
-                if picture is not None:
-                    told.pictures[lang] = picture
+            if run is not None:
+                await self._draw(told, run, row)
             urgency = Urgency.EVENT if row.level == HINT else Urgency.ALARM
             project = None if run is None else run["project"]
             words = partial(self.message, row)
@@ -108,6 +106,13 @@ class Alarms:
             self._audience.change(about(row), about(row), lambda chat: self.message(row, chat))
             if what == "resolved":
                 self._tell_where_nothing_can_be_changed(row)
+
+    async def _draw(self, told: _Told, run: Mapping[str, Any], row: AlertRow) -> None:
+        """The curve, in the language of each reader."""
+        for lang in sorted({self._people.lang_of(chat) for chat in self._people.chats()}):
+            picture = await self._curves.of_alert(run, self._views.row(row), lang)
+            if picture is not None:
+                told.pictures[lang] = picture
 
     def _tell_where_nothing_can_be_changed(self, row: AlertRow) -> None:
         """An alarm that is over, in a line without a sound, where it was told and cannot be changed; not where each message is dear."""

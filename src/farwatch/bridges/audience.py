@@ -48,10 +48,14 @@ class Telling:
     vital: bool = False  # worth one of the last messages that a service allows before the person must write again
     without: int | None = None  # the person who knows already
     posted: Posted = _nobody_asks
+    to: tuple[str, ...] = ()  # chats that bars name, besides those of people
 
 
 class Audience:
-    """Sends tellings to people and groups. *Threads*: the switchboard's loop."""
+    """Sends tellings to people and groups. *Threads*: the switchboard's loop.
+
+    `beside`: sends progress to chats that belong to no person; `beside_chats`: those.
+    """
 
     def __init__(self, people: People, board: Switchboard, clock: Clock) -> None:
         self._people = people
@@ -59,6 +63,8 @@ class Audience:
         self._dispatcher: Dispatcher = board.dispatcher
         self._clock = clock
         self._held: dict[int, list[str]] = {}  # chat -> lines of what was held back
+        self.beside: Callable[[Telling], None] = lambda telling: None
+        self.beside_chats: Callable[[], list[ChatRow]] = list
 
     def tell(self, telling: Telling) -> list["asyncio.Task[Any]"]:
         """Send something to everybody who wants it. Never waits; returns what goes on trying the chats of people."""
@@ -70,6 +76,8 @@ class Audience:
         for chat in self._people.chats():
             if chat.person_no is None and wants(chat, telling):
                 self._send(chat, None, telling)
+        if telling.to:
+            self.beside(telling)
         return trying
 
     def say(self, chat: ChatRow, telling: Telling) -> None:
@@ -88,7 +96,7 @@ class Audience:
 
     def reached(self, key: str) -> list[ChatRow]:
         """Chats in which a message of this key stands."""
-        return [chat for chat in self._people.chats() if self._dispatcher.has(chat.no, key)]
+        return [chat for chat in (*self._people.chats(), *self.beside_chats()) if self._dispatcher.has(chat.no, key)]
 
     async def _tell(self, person: Person, chats: list[ChatRow], telling: Telling) -> None:
         """Try a person's chats in their order until one has taken it."""

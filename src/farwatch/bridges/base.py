@@ -309,7 +309,9 @@ class Inviting(Protocol):
 
 
 class ScanState(Protocol):
-    """How far a scan is. `link`: a new code to draw instead of the last. `done`: nothing more will happen; `good`: there is a session."""
+    """How far a scan is. `link`: a new code to draw instead of the last. `done`: nothing more will happen; `good`: there is a session;
+    `user`: of whom, empty where that is not told.
+    """
 
     @property
     def code(self) -> str: ...
@@ -321,6 +323,8 @@ class ScanState(Protocol):
     def done(self) -> bool: ...
     @property
     def good(self) -> bool: ...
+    @property
+    def user(self) -> str: ...
 
 
 class Scan(Protocol):

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from farwatch.bridges import compose
-from farwatch.bridges.asked import Asked
+from farwatch.bridges.language.asked import Asked
+from farwatch.bridges.language.words import Verb
 from farwatch.bridges.phrases import told
-from farwatch.bridges.words import Verb
 from farwatch.service.people import ChatRow
 
 GROUP_SETTINGS: dict[str, Any] = {  # a group is told of nothing until somebody there asks for it

@@ -14,6 +14,7 @@ from farwatch.bridges.channels import Channel, checked
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.clock import Clock
 from farwatch.errors import NotFoundError, UsageError
+from farwatch.service.people import People
 
 HELD_S = 25.0
 IDLE_S = 600.0  # a log-in that nobody asks about any more
@@ -34,8 +35,9 @@ class _Open:
 class Logins:
     """*Threads*: the switchboard's loop."""
 
-    def __init__(self, board: Switchboard, clock: Clock) -> None:
+    def __init__(self, board: Switchboard, people: People, clock: Clock) -> None:
         self._board = board
+        self._people = people
         self._clock = clock
         self._open: dict[str, _Open] = {}
 
@@ -69,6 +71,8 @@ class Logins:
                 await self._end(name)
                 if state.good:
                     await self._board.logged_in(one.channel, by)
+                    if state.user:  # an administrator has let them scan, at this server: that is as good as a code
+                        await asyncio.to_thread(self._people.bind, one.channel.name, state.user, by)
             drawn = not state.done and state.code in ("wait", "expired")
             return _said(state.code, one.link if drawn else None, state.text)
 

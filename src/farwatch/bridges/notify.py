@@ -13,9 +13,9 @@ from typing import Any
 from farwatch.bridges import compose
 from farwatch.bridges.audience import Audience, Telling
 from farwatch.bridges.base import Attachment, Message, Outcome, Part, Style, plain
-from farwatch.bridges.carried import media_type
 from farwatch.bridges.dispatch import Notice, Ticket, Urgency
 from farwatch.bridges.outgoing import Outgoing
+from farwatch.bridges.services.carried import media_type
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.errors import NotFoundError, UsageError
 from farwatch.service.people import ChatRow, Meta, People

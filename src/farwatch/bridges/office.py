@@ -9,6 +9,7 @@ from typing import Any
 from farwatch.bridges.alarms import Alarms
 from farwatch.bridges.asking import Asker, Questions
 from farwatch.bridges.audience import Audience
+from farwatch.bridges.bars import Bars
 from farwatch.bridges.base import Incoming, Receipt
 from farwatch.bridges.channels import ChannelFile
 from farwatch.bridges.curves import Curves
@@ -29,7 +30,7 @@ from farwatch.service.launching import Launching
 from farwatch.service.people import Meta, People
 from farwatch.service.runs import RunRow, Runs
 from farwatch.service.steer import Steer
-from farwatch.settings import Settings
+from farwatch.settings import Settings, state_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,10 @@ class Office:
         self.talk = Talk(parts, self.board, self.alarms, self.curves, asker, Questions(parts.clock), self.link)
         selection = Selection(parts.runs, parts.alerts)
         self.evening = Evening(self.board, self.audience, parts.people, selection, parts.clock)
-        self.logins = Logins(self.board, parts.clock)
+        bars = Bars(self.board, parts.people, state_dir(parts.settings), parts.clock)
+        self.audience.beside, self.audience.beside_chats = bars.tell, bars.chats
+        self.reporter.beside = lambda: bars.wanted
+        self.logins = Logins(self.board, parts.people, parts.clock)
         self.outgoing = Outgoing(data, parts.clock)
         self.notify = Notify(self.board, self.audience, parts.people, parts.meta, self.outgoing)
         self.on_told: Callable[[int], None] = lambda alert: None

@@ -10,16 +10,16 @@ from farwatch.errors import BridgeError, NotFoundError
 
 GROUP = "farwatch.bridges"
 OURS = {  # name -> module; each has a `KIND`
-    "telegram": "farwatch.bridges.telegram",
-    "wecom": "farwatch.bridges.wecom",
-    "wecom-webhook": "farwatch.bridges.wecom_webhook",
-    "wechat": "farwatch.bridges.ilink",
-    "slack": "farwatch.bridges.slack",
-    "discord": "farwatch.bridges.discord",
-    "ntfy": "farwatch.bridges.ntfy",
-    "mail": "farwatch.bridges.mail",
-    "webhook": "farwatch.bridges.webhook",
-    "apprise": "farwatch.bridges.apprise",
+    "telegram": "farwatch.bridges.services.telegram",
+    "wecom": "farwatch.bridges.services.wecom",
+    "wecom-webhook": "farwatch.bridges.services.wecom_webhook",
+    "wechat": "farwatch.bridges.services.ilink",
+    "slack": "farwatch.bridges.services.slack",
+    "discord": "farwatch.bridges.services.discord",
+    "ntfy": "farwatch.bridges.services.ntfy",
+    "mail": "farwatch.bridges.services.mail",
+    "webhook": "farwatch.bridges.services.webhook",
+    "apprise": "farwatch.bridges.services.apprise",
 }
 
 

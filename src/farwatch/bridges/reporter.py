@@ -84,6 +84,7 @@ class Reporter:
         self._lock = threading.Lock()  # over `_touched`
         self._watches: dict[int, _Watch] = {run.no: _Watch(run.state, run.attempt, closed=run.final) for run in runs.meta.runs_of(None)}
         self._folding = Folding(self._flush_folded)
+        self.beside: Callable[[], bool] = lambda: False  # whether chats other than people's wait for news
         self.active = False  # whether anybody is told anything: without chats nothing is kept
 
     # --- what others leave
@@ -113,7 +114,7 @@ class Reporter:
     def turn(self) -> None:
         """Look at what has come."""
         chats = self._people.chats()
-        was, self.active = self.active, bool(chats)
+        was, self.active = self.active, bool(chats) or self.beside()
         if not self.active:
             return
         if not was:
@@ -182,7 +183,7 @@ class Reporter:
             return compose.running(row, values, lang, detail, self._link(row))
 
         key = progress_key(run)
-        self._audience.tell(Telling(Urgency.PROGRESS, key, words, run.project, key=key))
+        self._audience.tell(Telling(Urgency.PROGRESS, key, words, run.project, key=key, to=_named_by_bars(row)))
 
     def _ended(self, run: RunRow, row: Mapping[str, Any]) -> None:
         values = self._values(run)
@@ -197,7 +198,7 @@ class Reporter:
         if (row.get("progress") or {}).get("leave") is False:
             self._take_back(key)
         else:
-            self._audience.tell(Telling(Urgency.PROGRESS, key, last, run.project, key=key, closes=True))
+            self._audience.tell(Telling(Urgency.PROGRESS, key, last, run.project, key=key, closes=True, to=_named_by_bars(row)))
         if run.job_type in SILENT_JOBS or self._clock.wall_us() // 1000 - (run.ended_ms or 0) > FRESH_MS:
             return
         if run.state == State.FAILED and self._rule_on(run, "failed"):
@@ -370,6 +371,10 @@ class Reporter:
 def progress_key(run: RunRow) -> str:
     """How the one message of a run is found; a new attempt begins a new one."""
     return f"progress/{run.no}.{run.attempt}"
+
+
+def _named_by_bars(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple((row.get("progress") or {}).get("to") or ())
 
 
 def _detail(chat: ChatRow) -> str:

@@ -1,7 +1,7 @@
 """Which run somebody means: the one they name, the one they answer, or the only one that it can be."""
 
-from farwatch.bridges.asked import Asked
-from farwatch.bridges.words import Verb
+from farwatch.bridges.language.asked import Asked
+from farwatch.bridges.language.words import Verb
 from farwatch.service.alerts import Register
 from farwatch.service.runs import RunRow, Runs
 

@@ -162,6 +162,13 @@ class Switchboard:
             raise NotFoundError(f"no channel is called `{name[:60]}`", hint=f"there are: {', '.join(self._channels) or 'none'}")
         return found
 
+    def channel_with(self, kind: str, secrets: Mapping[str, str]) -> str | None:
+        """The open channel of a service that has these credentials; None if there is none."""
+        for name, channel in self._channels.items():
+            if channel.kind == kind and name in self.bridges and secrets.items() <= channel.values.items():
+                return name
+        return None
+
     def channels(self) -> list[dict[str, Any]]:
         """All channels: name, kind, title, how they are, and the values that are no secrets. By any thread."""
         found = []

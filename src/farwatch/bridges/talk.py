@@ -11,19 +11,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from farwatch.bridges import amounts, chat_settings, compose, grammar
+from farwatch.bridges import chat_settings, compose
 from farwatch.bridges.alarms import Alarms
 from farwatch.bridges.answers import Answers
-from farwatch.bridges.asked import Asked
 from farwatch.bridges.asking import Ask, Asker, Question, Questions, key_of
 from farwatch.bridges.base import Button, Incoming, Message, Part, plain
 from farwatch.bridges.curves import Curves
 from farwatch.bridges.dispatch import Notice, Ticket, Urgency
-from farwatch.bridges.misread import Misread
+from farwatch.bridges.language import amounts, grammar
+from farwatch.bridges.language.asked import Asked
+from farwatch.bridges.language.misread import Misread
+from farwatch.bridges.language.words import READS, Verb, help_text
 from farwatch.bridges.phrases import told
 from farwatch.bridges.selection import LISTENER, Selection
 from farwatch.bridges.switchboard import Switchboard
-from farwatch.bridges.words import READS, Verb, help_text
 from farwatch.errors import CommandError, ConfirmError, FarwatchError
 from farwatch.service.asking import nearest
 from farwatch.service.people import ChatRow, Person

@@ -212,6 +212,15 @@ class People:
             return None
         return self._pair(taken, channel, user, user_name, address, title)
 
+    def bind(self, channel: str, user: str, name: str) -> Person:
+        """Make a user of a service who has logged in at this server somebody: the person of this name, or a new one who may do all."""
+        known = self.who(channel, user)
+        if known is not None:
+            return known
+        same = next((one for one in self.persons() if one.name == name), None)
+        code = _Code(None if same is None else same.no, name, PERSON_SCOPES, 0, channel)
+        return self._pair(code, channel, user, name, user, "")
+
     def _pair(self, code: _Code, channel: str, user: str, user_name: str, address: str, title: str) -> Person:
         now_ms = self._now_ms()
         name = text(user_name, NAME_MAX) or ""

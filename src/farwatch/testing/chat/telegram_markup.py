@@ -96,7 +96,8 @@ def _trimmed(text: str, spans: list[Span]) -> tuple[str, list[Span]]:
 
 
 def _html(text: str) -> tuple[str, list[Span]]:
-    out, spans, opened, place = "", [], [], 0
+    opened: list[Any] = []
+    out, spans, place = "", [], 0
     for found in re.finditer(r"<(/?)([^\s>/]*)([^>]*)(>?)", text):
         out += _decoded(text[place : found.start()])
         closing, tag, rest, end = found.groups()
@@ -128,7 +129,8 @@ def _decoded(text: str) -> str:
 
 
 def _markdown(text: str) -> tuple[str, list[Span]]:
-    out, spans, opened, i = "", [], [], 0
+    opened: list[Any] = []
+    out, spans, i = "", [], 0
     while i < len(text):
         letter, top = text[i], opened[-1][0] if opened else ""
         if letter == "\\" and i + 1 < len(text) and 0 < ord(text[i + 1]) <= 126:

@@ -31,9 +31,9 @@ from farwatch.bridges.base import (
     Setup,
     shorten,
 )  # fmt: skip
-from farwatch.bridges.telegram_api import HOME, Api, File, Reply
-from farwatch.bridges.telegram_listen import Kept, Listener, Pause
-from farwatch.bridges.telegram_text import (
+from farwatch.bridges.services.telegram_api import HOME, Api, File, Reply
+from farwatch.bridges.services.telegram_listen import Kept, Listener, Pause
+from farwatch.bridges.services.telegram_text import (
     CAPTION_MAX,
     TEXT_MAX,
     Notation,
@@ -44,7 +44,7 @@ from farwatch.bridges.telegram_text import (
     units,
     whole,
 )
-from farwatch.bridges.telegram_update import GENERAL, record
+from farwatch.bridges.services.telegram_update import GENERAL, record
 from farwatch.errors import BridgeError
 
 PICTURE_MAX_BYTES = 10_000_000  # a larger picture goes as a document

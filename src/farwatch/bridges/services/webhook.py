@@ -27,9 +27,9 @@ from farwatch.bridges.base import (
     Receive,
     Setup,
 )
-from farwatch.bridges.carried import Carried, carried, whole, with_lines
 from farwatch.bridges.outward import Answer, Outward, Unreached, by_status, web_address
-from farwatch.bridges.slices import SLICES_MAX, beginning, slices, text_of
+from farwatch.bridges.services.carried import Carried, carried, whole, with_lines
+from farwatch.bridges.services.slices import SLICES_MAX, beginning, slices, text_of
 from farwatch.errors import BridgeError
 
 EXAMPLE = "https://example.org/farwatch"

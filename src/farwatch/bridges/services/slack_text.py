@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from farwatch.bridges.base import Part, shorten
-from farwatch.bridges.carried import whole
-from farwatch.bridges.slices import text_of
+from farwatch.bridges.services.carried import whole
+from farwatch.bridges.services.slices import text_of
 
 FALLBACK_MAX = 700  # characters; escaped, they are within the 4,000 that an edit may have
 _LINK = re.compile(r"https?://[^\s<>]*[^\s<>.,:;!?'\")\]}]")  # rich text makes no links by itself

@@ -24,9 +24,9 @@ from farwatch.bridges.base import (
     Setup,
     split,
 )
-from farwatch.bridges.carried import Carried, attached, carried, whole, with_lines
 from farwatch.bridges.outward import Answer, Outward, Unreached, by_status, web_address
-from farwatch.bridges.slices import SLICES_MAX, beginning, lengthy, text_of
+from farwatch.bridges.services.carried import Carried, attached, carried, whole, with_lines
+from farwatch.bridges.services.slices import SLICES_MAX, beginning, lengthy, text_of
 from farwatch.errors import BridgeError
 
 HOME = "https://ntfy.sh"

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from farwatch.bridges.base import Condition, Memory, Outcome, Receipt, Receive
-from farwatch.bridges.telegram_api import Api, Reply
-from farwatch.bridges.telegram_update import WANTED, Me, incoming, migrated, record
-from farwatch.bridges.words import menu
+from farwatch.bridges.language.words import menu
+from farwatch.bridges.services.telegram_api import Api, Reply
+from farwatch.bridges.services.telegram_update import WANTED, Me, incoming, migrated, record
 from farwatch.clock import Clock
 
 HOLD_S = 40  # proxies that end silent connections do so after a minute

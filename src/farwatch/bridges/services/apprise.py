@@ -26,9 +26,9 @@ from farwatch.bridges.base import (
     Setup,
     split,
 )
-from farwatch.bridges.carried import Carried, attached, carried, whole, with_lines
 from farwatch.bridges.outward import needs
-from farwatch.bridges.slices import SLICES_MAX, beginning, text_of
+from farwatch.bridges.services.carried import Carried, attached, carried, whole, with_lines
+from farwatch.bridges.services.slices import SLICES_MAX, beginning, text_of
 from farwatch.errors import BridgeError
 
 EXAMPLE = "json://example.org/path; https://github.com/caronc/apprise/wiki lists all"

@@ -5,7 +5,7 @@ import re
 from decimal import Decimal
 from fractions import Fraction
 
-from farwatch.bridges.typed import fold
+from farwatch.bridges.language.typed import fold
 
 DIGITS_MAX = 40
 FACTOR_MAX = 1_000_000  # and its inverse: beyond that nobody meant a factor

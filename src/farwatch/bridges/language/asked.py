@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from farwatch.bridges import amounts
-from farwatch.bridges.typed import fold
-from farwatch.bridges.words import Lang, Verb, word_of
+from farwatch.bridges.language import amounts
+from farwatch.bridges.language.typed import fold
+from farwatch.bridges.language.words import Lang, Verb, word_of
 
 
 @dataclass(frozen=True, slots=True)

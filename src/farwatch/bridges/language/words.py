@@ -7,7 +7,7 @@ from collections.abc import Collection
 from enum import StrEnum
 from typing import Literal
 
-from farwatch.bridges.typed import fold
+from farwatch.bridges.language.typed import fold
 
 Lang = Literal["en", "zh"]
 LANGS: tuple[Lang, ...] = ("en", "zh")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from farwatch.bridges.words import EXAMPLE, Lang, Verb, word_of
+from farwatch.bridges.language.words import EXAMPLE, Lang, Verb, word_of
 
 SHOWN_MAX = 40
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from farwatch.bridges.base import Outcome, Setup
-from farwatch.bridges.ilink_wire import BASE, CDN, Wire, refusal
 from farwatch.bridges.outward import Unreached
+from farwatch.bridges.services.ilink_wire import BASE, CDN, Wire, refusal
 from farwatch.errors import BridgeError
 
 WARNING = (
@@ -37,6 +37,7 @@ class LoginState:
     text: str
     link: str = ""
     done: bool = False
+    user: str = ""  # who has scanned, as the service calls them
 
     @property
     def good(self) -> bool:
@@ -158,7 +159,7 @@ class Login:
         if base is None:
             raise BridgeError("WeChat names a foreign host for the session", hint="nothing was sent there; begin again")
         self._keep({"token": token, "base": base.rstrip("/"), "bot": str(found.get("ilink_bot_id") or ""), "user": user})
-        return LoginState("confirmed", "connected; write the bot any message, so that it may answer", done=True)
+        return LoginState("confirmed", "connected; write the bot any message, so that it may answer", done=True, user=user)
 
     def _keep(self, session: dict[str, Any]) -> None:
         """Store a session; its time tells a bridge that listens already to take it over."""

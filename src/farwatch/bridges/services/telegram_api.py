@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from farwatch.bridges.base import Outcome, Receipt
 from farwatch.bridges.outward import ANSWER_S, Answer, Outward, Unreached, is_private
-from farwatch.bridges.telegram_text import whole
-from farwatch.bridges.telegram_update import record
+from farwatch.bridges.services.telegram_text import whole
+from farwatch.bridges.services.telegram_update import record
 from farwatch.errors import BridgeError
 
 HOME = "https://api.telegram.org"

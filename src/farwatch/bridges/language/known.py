@@ -4,9 +4,18 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 
-from farwatch.bridges import amounts
-from farwatch.bridges.typed import HAN, Piece, fold, key
-from farwatch.bridges.words import BECOMES, DIVIDE, LEARNING_RATE, MULTIPLY, WORDS, Lang, Verb, meaning
+from farwatch.bridges.language import amounts
+from farwatch.bridges.language.typed import HAN, Piece, fold, key
+from farwatch.bridges.language.words import (
+    BECOMES,
+    DIVIDE,
+    LEARNING_RATE,
+    MULTIPLY,
+    WORDS,
+    Lang,
+    Verb,
+    meaning,
+)
 
 NEAR_MAX = 500  # names among which the nearest is looked for
 WORD_MAX = 40  # letters of a word that are compared

@@ -29,10 +29,10 @@ from farwatch.bridges.base import (
     shorten,
     split,
 )
-from farwatch.bridges.carried import Carried, attached, carried, whole, with_lines
-from farwatch.bridges.mail_smtp import EXAMPLE, Server, deliver
 from farwatch.bridges.outward import is_private, resolved
-from farwatch.bridges.slices import text_of
+from farwatch.bridges.services.carried import Carried, attached, carried, whole, with_lines
+from farwatch.bridges.services.mail_smtp import EXAMPLE, Server, deliver
+from farwatch.bridges.services.slices import text_of
 from farwatch.errors import BridgeError
 
 TEXT_MAX = 100_000

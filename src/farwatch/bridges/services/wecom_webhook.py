@@ -26,8 +26,8 @@ from farwatch.bridges.base import (
     split,
 )
 from farwatch.bridges.outward import Answer, Outward, Unreached, by_status, is_private
-from farwatch.bridges.wecom_files import file_name, is_picture, sendable
-from farwatch.bridges.wecom_markdown import GUARD, pieces
+from farwatch.bridges.services.wecom_files import file_name, is_picture, sendable
+from farwatch.bridges.services.wecom_markdown import GUARD, pieces
 from farwatch.errors import BridgeError
 
 BASE = "https://qyapi.weixin.qq.com"

@@ -4,12 +4,22 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from farwatch.bridges import amounts
-from farwatch.bridges.asked import Asked, Condition
-from farwatch.bridges.known import NAME, RUN, Known
-from farwatch.bridges.misread import Misread, Reason
-from farwatch.bridges.typed import HAN, Piece, fold, key, split
-from farwatch.bridges.words import BECOMES, BY_TWO, DIVIDE, FILLERS, LANG_NAMES, MULTIPLY, Lang, Verb, meaning
+from farwatch.bridges.language import amounts
+from farwatch.bridges.language.asked import Asked, Condition
+from farwatch.bridges.language.known import NAME, RUN, Known
+from farwatch.bridges.language.misread import Misread, Reason
+from farwatch.bridges.language.typed import HAN, Piece, fold, key, split
+from farwatch.bridges.language.words import (
+    BECOMES,
+    BY_TWO,
+    DIVIDE,
+    FILLERS,
+    LANG_NAMES,
+    MULTIPLY,
+    Lang,
+    Verb,
+    meaning,
+)
 from farwatch.wire.ids import SHORT_ID_LENGTH
 
 LINES_MAX = 1_000

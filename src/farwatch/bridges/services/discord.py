@@ -24,10 +24,10 @@ from farwatch.bridges.base import (
     Setup,
     chats_named,
 )
-from farwatch.bridges.carried import Carried, attached, carried, with_lines
-from farwatch.bridges.discord_text import rendered, units
 from farwatch.bridges.outward import Answer, Outward, Unreached, is_private, web_address
-from farwatch.bridges.slices import beginning, lengthy, slices, text_of
+from farwatch.bridges.services.carried import Carried, attached, carried, with_lines
+from farwatch.bridges.services.discord_text import rendered, units
+from farwatch.bridges.services.slices import beginning, lengthy, slices, text_of
 from farwatch.errors import BridgeError
 from farwatch.version import VERSION
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from farwatch.bridges import ilink_media
 from farwatch.bridges.base import (
     Address,
     Attachment,
@@ -31,9 +30,10 @@ from farwatch.bridges.base import (
     Setup,
     split,
 )
-from farwatch.bridges.ilink_login import Login
-from farwatch.bridges.ilink_wire import ASLEEP, BASE, CDN, EXPIRED, Wire, refusal
 from farwatch.bridges.outward import Unreached, is_private
+from farwatch.bridges.services import ilink_media
+from farwatch.bridges.services.ilink_login import Login
+from farwatch.bridges.services.ilink_wire import ASLEEP, BASE, CDN, EXPIRED, Wire, refusal
 from farwatch.errors import BridgeError
 
 TEXT_MAX = 4_000

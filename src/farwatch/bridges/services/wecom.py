@@ -34,9 +34,9 @@ from farwatch.bridges.base import (
     shorten,
 )
 from farwatch.bridges.outward import Unreached, is_private
-from farwatch.bridges.wecom_files import file_name, is_picture, sendable
-from farwatch.bridges.wecom_link import Frame, Link, Timing
-from farwatch.bridges.wecom_markdown import pieces
+from farwatch.bridges.services.wecom_files import file_name, is_picture, sendable
+from farwatch.bridges.services.wecom_link import Frame, Link, Timing
+from farwatch.bridges.services.wecom_markdown import pieces
 from farwatch.errors import BridgeError
 
 URL = "wss://openws.work.weixin.qq.com"

@@ -8,13 +8,23 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from farwatch.bridges import amounts
-from farwatch.bridges.asked import Asked, Condition, write
-from farwatch.bridges.known import NAME, Known
-from farwatch.bridges.misread import Misread, Reason
-from farwatch.bridges.typed import HAN, TEXT_MAX, Piece, fold, for_us, has_hidden, normal, split
-from farwatch.bridges.verbs import Verbs
-from farwatch.bridges.words import HAN_WORDS, LOOK, MEANING, POLITE, READS, WORDS, Lang, Verb, meaning
+from farwatch.bridges.language import amounts
+from farwatch.bridges.language.asked import Asked, Condition, write
+from farwatch.bridges.language.known import NAME, Known
+from farwatch.bridges.language.misread import Misread, Reason
+from farwatch.bridges.language.typed import HAN, TEXT_MAX, Piece, fold, for_us, has_hidden, normal, split
+from farwatch.bridges.language.verbs import Verbs
+from farwatch.bridges.language.words import (
+    HAN_WORDS,
+    LOOK,
+    MEANING,
+    POLITE,
+    READS,
+    WORDS,
+    Lang,
+    Verb,
+    meaning,
+)
 
 __all__ = ["Asked", "Condition", "Misread", "Reason", "read", "write"]
 

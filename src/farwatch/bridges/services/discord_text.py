@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from farwatch.bridges.base import Part
-from farwatch.bridges.carried import whole
+from farwatch.bridges.services.carried import whole
 
 GUARD = "\u200b"  # seen by nobody: keeps three ticks apart, which nothing else does within a block
 _ANYWHERE = re.compile(

@@ -23,10 +23,10 @@ from farwatch.bridges.base import (
     Setup,
     chats_named,
 )
-from farwatch.bridges.carried import Carried, attached, carried, file_name, with_lines
 from farwatch.bridges.outward import Answer, Outward, Unreached, by_status, is_private, web_address
-from farwatch.bridges.slack_text import blocks, fallback, units
-from farwatch.bridges.slices import SLICES_MAX, beginning, lengthy, slices, text_of
+from farwatch.bridges.services.carried import Carried, attached, carried, file_name, with_lines
+from farwatch.bridges.services.slack_text import blocks, fallback, units
+from farwatch.bridges.services.slices import SLICES_MAX, beginning, lengthy, slices, text_of
 from farwatch.errors import BridgeError
 
 HOME = "https://slack.com/api"

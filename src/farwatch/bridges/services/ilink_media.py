@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from farwatch.bridges.base import Outcome, Receipt
-from farwatch.bridges.ilink_wire import Wire, refusal
 from farwatch.bridges.outward import Unreached
+from farwatch.bridges.services.ilink_wire import Wire, refusal
 
 BLOCK = 16
 TRIES = 3

@@ -1,0 +1,1 @@
+"""The one chat language: what people type, as values. Pure functions, standard library only."""
