@@ -16,7 +16,8 @@ from farwatch.bridges.base import Bridge, Message, Outcome, plain
 from farwatch.bridges.dispatch import Dispatcher, Notice, Ticket, Urgency
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.clock import Clock
-from farwatch.service.people import ChatRow, People, Person, minute_of
+from farwatch.service.people import ChatRow, People, Person
+from farwatch.service.people_settings import minute_of
 
 FAILOVER_S = 10.0  # an alarm that has not arrived by then goes to the next chat as well
 EVENT_FAILOVER_S = 120.0

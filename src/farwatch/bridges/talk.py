@@ -8,29 +8,27 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from farwatch.bridges import chat_settings, compose
 from farwatch.bridges.alarms import Alarms
 from farwatch.bridges.answers import Answers
-from farwatch.bridges.asking import Ask, Asker, Question, Questions, key_of
+from farwatch.bridges.asking import Ask, Asker, Question, Questions
 from farwatch.bridges.base import Button, Incoming, Message, Part, plain
 from farwatch.bridges.curves import Curves
-from farwatch.bridges.dispatch import Notice, Ticket, Urgency
+from farwatch.bridges.doing import Doing, Turn
 from farwatch.bridges.language import amounts, grammar
 from farwatch.bridges.language.asked import Asked
 from farwatch.bridges.language.misread import Misread
 from farwatch.bridges.language.words import READS, Verb, help_text
 from farwatch.bridges.phrases import told
-from farwatch.bridges.selection import LISTENER, Selection
+from farwatch.bridges.selection import Selection
 from farwatch.bridges.switchboard import Switchboard
-from farwatch.errors import CommandError, ConfirmError, FarwatchError
+from farwatch.errors import CommandError, FarwatchError
 from farwatch.service.asking import nearest
 from farwatch.service.people import ChatRow, Person
 from farwatch.service.runs import RunRow
 from farwatch.wire.commands import EXPIRES_S, Op
-from farwatch.wire.ids import is_run_id, run_name
 
 if TYPE_CHECKING:
     from farwatch.bridges.office import Parts
@@ -39,10 +37,6 @@ PER_MINUTE = 20
 SEEN_MAX = 5_000
 READ_AGE_S = 600.0  # a question that is older is not answered any more
 SET_AGE_S = 600.0
-ANSWER_S = 120.0  # how long an answer is worth sending
-QUICK_S, QUICK_ONCE_S = 1.2, 6.0  # how long an answer waits for its command's end; longer where it cannot be changed
-FOLLOW_S = 3_700.0
-PATIENCE_S = 30.0
 OPS = {
     Verb.STOP: Op.STOP, Verb.PAUSE: Op.PAUSE, Verb.UNPAUSE: Op.UNPAUSE, Verb.CHECKPOINT: Op.CHECKPOINT, Verb.KILL: Op.KILL,
     Verb.SET: Op.SET, Verb.SCALE: Op.SET, Verb.CALL: Op.CALL, Verb.START: Op.START,
@@ -60,20 +54,6 @@ class _Context:
     warned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """One message of one person, with where the answer goes."""
-
-    incoming: Incoming
-    person: Person
-    chat: ChatRow
-    lang: str
-
-    @property
-    def detail(self) -> str:
-        return str(self.chat.settings.get("detail") or "full")
-
-
 class Talk:
     """Answers people. *Threads*: the switchboard's loop; what reads the database is done beside it."""
 
@@ -87,14 +67,14 @@ class Talk:
         self._board = board
         self._alarms = alarms
         self._curves = curves
-        self._asker = asker
         self._questions = questions
         self._link = link
+        self._doing = Doing(board, parts.people, parts.runs, asker, questions, parts.clock, alarms.tell_others)
         self._answers = Answers(parts.runs, parts.clock)
         self._selection = Selection(parts.runs, parts.alerts)
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._contexts: dict[tuple[int, int], _Context] = {}
-        alarms.ask_again = self._ask_again
+        alarms.ask_again = self._doing.ask_again
 
     # --- one message
 
@@ -113,7 +93,7 @@ class Talk:
         if incoming.group and not (incoming.mentioned or incoming.button or incoming.text.lstrip().startswith(("/", "!", "！"))):
             return
         chat = await asyncio.to_thread(self._chat, incoming, person)
-        turn = _Turn(incoming, person, chat, self._people.lang_of(chat))
+        turn = Turn(incoming, person, chat, self._people.lang_of(chat))
         if incoming.button is not None:
             await self._pressed(turn)
         elif incoming.text.strip():
@@ -133,7 +113,7 @@ class Talk:
         if chat is None:
             return
         scopes = ", ".join(one for one in ("read", "steer", "start") if one in paired.scopes)
-        self._reply(_Turn(incoming, paired, chat, paired.lang), plain(told(paired.lang, "paired", name=paired.name, scopes=scopes)))
+        self._doing.reply(Turn(incoming, paired, chat, paired.lang), plain(told(paired.lang, "paired", name=paired.name, scopes=scopes)))
 
     def _chat(self, incoming: Incoming, person: Person) -> ChatRow:
         """Where the answer goes; a group becomes known when somebody who is paired speaks to us there."""
@@ -146,10 +126,10 @@ class Talk:
         made = self._people.add_chat(incoming.channel, address, title=incoming.title)
         return self._people.change_chat(made.no, chat_settings.GROUP_SETTINGS, person.name)
 
-    def _context(self, turn: _Turn) -> _Context:
+    def _context(self, turn: Turn) -> _Context:
         return self._contexts.setdefault((turn.person.no, turn.chat.no), _Context())
 
-    def _too_many(self, turn: _Turn) -> bool:
+    def _too_many(self, turn: Turn) -> bool:
         context, now_us = self._context(turn), self._parts.clock.mono_us()
         while context.asked_us and context.asked_us[0] < now_us - 60_000_000:
             context.asked_us.popleft()
@@ -157,12 +137,12 @@ class Talk:
         if len(context.asked_us) >= PER_MINUTE:
             if not context.warned:
                 context.warned = True
-                self._reply(turn, plain(told(turn.lang, "too_many", n=PER_MINUTE)))
+                self._doing.reply(turn, plain(told(turn.lang, "too_many", n=PER_MINUTE)))
             return True
         context.asked_us.append(now_us)
         return False
 
-    async def _written(self, turn: _Turn) -> None:
+    async def _written(self, turn: Turn) -> None:
         reply_to = turn.incoming.reply_to
         quoted = None if reply_to is None else await asyncio.to_thread(self._selection.answered, turn.chat.no, reply_to)
         active = self._selection.active()
@@ -177,7 +157,7 @@ class Talk:
         if asked is None or self._too_many(turn):
             return
         if isinstance(asked, Misread):
-            self._reply(turn, plain(asked.say("zh" if turn.lang == "zh" else "en") if turn.chat.settings.get("lang") else asked.say()))
+            self._doing.reply(turn, plain(asked.say("zh" if turn.lang == "zh" else "en") if "lang" in turn.chat.settings else asked.say()))
             return
         if "lang" not in turn.chat.settings and "lang" not in turn.person.settings:
             turn = replace(turn, lang=asked.lang)  # nobody has chosen: whoever asks in Chinese is answered so
@@ -187,13 +167,13 @@ class Talk:
             asked = replace(asked, run=quoted.id)
         await self._do(turn, asked)
 
-    def _names(self, turn: _Turn) -> list[str]:
+    def _names(self, turn: Turn) -> list[str]:
         """What the bot is called where this was written."""
         bridge = self._board.bridges.get(turn.incoming.channel)
         name = None if bridge is None else bridge.condition().facts.get("username")
         return [str(name)] if name else []
 
-    def _too_old(self, turn: _Turn, asked: Asked) -> bool:
+    def _too_old(self, turn: Turn, asked: Asked) -> bool:
         """Whether a message has waited at its service for longer than it may; what would have been done is said not to be."""
         age_s = (self._parts.clock.wall_us() // 1000 - turn.incoming.sent_ms) / 1000
         if asked.verb in READS:
@@ -201,39 +181,39 @@ class Talk:
         limit_s = EXPIRES_S[OPS[asked.verb]] if asked.verb in OPS else SET_AGE_S
         if age_s <= limit_s:
             return False
-        self._reply(turn, plain(told(turn.lang, "too_old", span=compose.duration(age_s, turn.lang))))
+        self._doing.reply(turn, plain(told(turn.lang, "too_old", span=compose.duration(age_s, turn.lang))))
         return True
 
     # --- runs
 
-    def _select(self, turn: _Turn, asked: Asked) -> RunRow | None:
+    def _select(self, turn: Turn, asked: Asked) -> RunRow | None:
         """The run that is meant; None after asking which, or saying that there is none."""
         if asked.run is not None:
             found = self._selection.find(asked.run)
             if not found:
-                self._reply(turn, plain(told(turn.lang, "no_such_run", run=asked.run[:60])))
+                self._doing.reply(turn, plain(told(turn.lang, "no_such_run", run=asked.run[:60])))
         else:
             found = self._selection.candidates(asked, looks=asked.verb not in OPS)
             if not found:
-                self._reply(turn, plain(told(turn.lang, "no_active")))
+                self._doing.reply(turn, plain(told(turn.lang, "no_active")))
         if len(found) == 1:
             return found[0]
         if found:
             self._ask_which(turn, asked, found)
         return None
 
-    def _ask_which(self, turn: _Turn, asked: Asked, found: list[RunRow]) -> None:
+    def _ask_which(self, turn: Turn, asked: Asked, found: list[RunRow]) -> None:
         """A numbered list; a number, a name or a button answers it."""
         context = self._context(turn)
         shown = found[-9:]
         context.runs, context.waits = [run.id for run in shown], asked
         lines = [f"{place}  {self._answers.line(run, turn.lang, turn.detail)}" for place, run in enumerate(shown, 1)]
         buttons = tuple((Button(f"{place} {run.name}"[:40], f"n.{run.short}"),) for place, run in enumerate(shown, 1))
-        self._reply(turn, plain("\n".join([told(turn.lang, "which"), *lines]), buttons=buttons))
+        self._doing.reply(turn, plain("\n".join([told(turn.lang, "which"), *lines]), buttons=buttons))
 
     # --- doing
 
-    async def _do(self, turn: _Turn, asked: Asked) -> None:
+    async def _do(self, turn: Turn, asked: Asked) -> None:
         try:
             if asked.verb is Verb.CHOOSE:
                 await self._choose(turn, asked)
@@ -252,30 +232,30 @@ class Talk:
                 if run is not None:
                     await self._of_run(turn, asked, run)
         except FarwatchError as error:
-            self._reply(turn, plain(str(error)[:600]))
+            self._doing.reply(turn, plain(str(error)[:600]))
 
-    async def _of_run(self, turn: _Turn, asked: Asked, run: RunRow) -> None:
+    async def _of_run(self, turn: Turn, asked: Asked, run: RunRow) -> None:
         match asked.verb:
             case Verb.STATUS:
                 rows = [row.title for row in self._parts.alerts.open_of(run.no) if row.state == "firing"]
                 url = self._link({"short": run.short})
-                self._reply(turn, await asyncio.to_thread(self._answers.status, run, turn.lang, turn.detail, url, rows), run)
+                self._doing.reply(turn, await asyncio.to_thread(self._answers.status, run, turn.lang, turn.detail, url, rows), run)
             case Verb.PARAMS:
-                self._reply(turn, await asyncio.to_thread(self._answers.params, run, turn.lang, turn.detail, asked.name), run)
+                self._doing.reply(turn, await asyncio.to_thread(self._answers.params, run, turn.lang, turn.detail, asked.name), run)
             case Verb.LOG:
-                self._reply(turn, await asyncio.to_thread(self._answers.log, run, turn.lang, turn.detail, asked.lines), run)
+                self._doing.reply(turn, await asyncio.to_thread(self._answers.log, run, turn.lang, turn.detail, asked.lines), run)
             case Verb.GPU:
-                self._reply(turn, await asyncio.to_thread(self._answers.gpu, run, turn.lang, turn.detail), run)
+                self._doing.reply(turn, await asyncio.to_thread(self._answers.gpu, run, turn.lang, turn.detail), run)
             case Verb.PLOT:
                 await self._plot(turn, asked, run)
             case _:
-                await self._command(turn, self._ask(asked, run))
+                await self._doing.command(turn, self._ask(asked, run))
 
-    async def _plot(self, turn: _Turn, asked: Asked, run: RunRow) -> None:
+    async def _plot(self, turn: Turn, asked: Asked, run: RunRow) -> None:
         names, missing = await asyncio.to_thread(self._answers.known_metrics, run, asked.metrics)
         row = self._runs.describe(run)
         if missing is not None or not names:
-            self._reply(turn, plain(_missing(turn, row, missing)), run)
+            self._doing.reply(turn, plain(_missing(turn, row, missing)), run)
             return
         bridge = self._board.bridges.get(turn.incoming.channel)
         picture = None
@@ -285,7 +265,7 @@ class Talk:
         if picture is None:
             words = await asyncio.to_thread(self._answers.sparks, run, names, turn.lang) or words
         head = compose.named(row, turn.detail, turn.lang)
-        self._reply(turn, Message((Part(head, "bold"), Part(f" {words}" if picture else f"\n{words}")), picture), run)
+        self._doing.reply(turn, Message((Part(head, "bold"), Part(f" {words}" if picture else f"\n{words}")), picture), run)
 
     def _ask(self, asked: Asked, run: RunRow) -> Ask:
         """The command that somebody wants of a run."""
@@ -305,7 +285,7 @@ class Talk:
             args = {"name": asked.name, "args": {**dict(zip(declared, asked.values, strict=False)), **dict(asked.pairs)}}
         return Ask(str(OPS[asked.verb]), run.id, args, asked.text)
 
-    async def _start(self, turn: _Turn, asked: Asked) -> None:
+    async def _start(self, turn: Turn, asked: Asked) -> None:
         """Start a function that waits for it, or a profile of a machine."""
         given = dict(asked.pairs)
         listeners = [run for run in self._selection.listeners() if asked.name in (None, run.name) or asked.name == run.short]
@@ -314,130 +294,45 @@ class Talk:
             for profile in machine["profiles"] if asked.name in (None, profile["name"])
         ]  # fmt: skip
         if len(listeners) == 1 and (asked.name is not None or not profiles):
-            await self._command(turn, Ask("call", listeners[0].id, {"name": "start", "args": given}, asked.text))
+            await self._doing.command(turn, Ask("call", listeners[0].id, {"name": "start", "args": given}, asked.text))
             return
         if len(profiles) == 1 and not listeners:
             machine, profile = profiles[0]
             args = {"machine": machine, "profile": profile["name"], "parameters": given}
-            await self._command(turn, Ask("start", "", args, asked.text))
+            await self._doing.command(turn, Ask("start", "", args, asked.text))
             return
         names = sorted({*(run.name for run in listeners), *(str(profile["name"]) for _, profile in profiles)})
         if not names and asked.name is not None:
             names = sorted({str(one["name"]) for machine in self._parts.launching.machines() for one in machine["profiles"]})
         if not names:
             self._parts.launching.wake()
-        self._reply(turn, plain(told(turn.lang, "which_start", names=", ".join(names)) if names else told(turn.lang, "no_start")))
-
-    async def _command(self, turn: _Turn, ask: Ask, *, confirmed: bool = False, key: str = "") -> None:
-        """Put a command, say what became of it, and tell the others."""
-        try:
-            command = await self._asker.put(
-                turn.person, turn.incoming.channel, ask, key or key_of(turn.incoming), confirmed=confirmed,
-                expires_s=self._left_s(turn, ask),
-            )  # fmt: skip
-        except ConfirmError as error:
-            self._ask_again(turn.incoming, turn.person, turn.chat, ask, error.message)
-            return
-        bridge = self._board.bridges.get(turn.incoming.channel)
-        edits = bridge is not None and bridge.caps.edit
-        command = await self._asker.end_of(command, QUICK_S if edits else QUICK_ONCE_S)
-        key = f"command/{command['id']}"
-        self._reply(turn, plain(self._outcome(turn, ask, command)), key=key)
-        if command["state"] == "pending":
-            self._board.task(self._follow(turn, ask, command, key, edits))
-        else:
-            self._tell_others(turn, ask, command)
-
-    def _left_s(self, turn: _Turn, ask: Ask) -> float | None:
-        """How long a command may wait: it counts from when it was written."""
-        if ask.op == "restart":
-            return None
-        age_s = max(0.0, (self._parts.clock.wall_us() // 1000 - turn.incoming.sent_ms) / 1000)
-        return max(5.0, EXPIRES_S[Op(ask.op)] - age_s)
-
-    async def _follow(self, turn: _Turn, ask: Ask, command: Mapping[str, Any], key: str, edits: bool) -> None:
-        """Change the answer, or say more, once it is known what became of a command."""
-        waiting = await self._asker.end_of(command, PATIENCE_S)
-        if waiting["state"] == "pending" and edits:
-            self._reply(turn, plain(self._outcome(turn, ask, waiting, late=True), silent=True), key=key)
-        ended = await self._asker.end_of(waiting, FOLLOW_S)
-        if ended["state"] == "pending":
-            return
-        bridge = self._board.bridges.get(turn.incoming.channel)
-        if edits or (bridge is not None and bridge.caps.push_first):
-            self._reply(turn, plain(self._outcome(turn, ask, ended)), key=key)
-        self._tell_others(turn, ask, ended)
-
-    def _outcome(self, turn: _Turn, ask: Ask, command: Mapping[str, Any], *, late: bool = False) -> str:
-        """A command and what became of it, in one line or two."""
-        run = self._runs.meta.run_by_id(ask.run) if ask.run else None
-        who = "" if run is None else compose.named({"name": run.name, "number": run.number}, turn.detail, turn.lang)
-        what = words_of(ask, turn.lang) if turn.detail == "full" else told(turn.lang, f"op_{ask.op}")
-        state = command["state"]
-        if state == "pending":
-            if not late:
-                return told(turn.lang, "waiting", run=who, what=what)
-            age_s = 0.0 if run is None else (self._parts.clock.wall_us() // 1000 - self._runs.describe(run)["contact_ms"]) / 1000
-            return told(turn.lang, "still_waiting", run=who, what=what, span=compose.duration(age_s, turn.lang))
-        old, new, result = command.get("old"), command.get("new"), command.get("result")
-        if state != "applied":
-            return told(turn.lang, "not_done", run=who, what=what, state=told(turn.lang, f"state_{state}"), why=command["reason"])
-        if run is not None and run.job_type == LISTENER and isinstance(result, dict) and is_run_id(str(result.get("run"))):
-            return told(turn.lang, "started", run=run_name(str(result["run"])), values=_result(result.get("parameters") or {}))
-        step = "" if command["step"] is None else " · " + compose.say(turn.lang, "step", step=compose.number(command["step"]))
-        change = f": {compose.number(old)} → {compose.number(new)}" if old is not None and new is not None else ""
-        more = "" if result is None or turn.detail == "minimal" else f"\n{_result(result)}"
-        return told(turn.lang, "done", run=who, what=what) + (change if turn.detail == "full" else "") + step + more
-
-    def _tell_others(self, turn: _Turn, ask: Ask, command: Mapping[str, Any]) -> None:
-        """Whoever else may steer is told what somebody changed."""
-        run = self._runs.meta.run_by_id(ask.run) if ask.run else None
-        if command["state"] != "applied" or run is None or len(self._people.persons()) < 2:
-            return
-        line = partial(self._others_line, turn, ask, command)
-        self._alarms.tell_others(turn.person, run.project, f"run/{run.no}", line)
-
-    def _others_line(self, turn: _Turn, ask: Ask, command: Mapping[str, Any], lang: str, detail: str) -> str:
-        said = self._outcome(replace(turn, lang=lang, chat=replace(turn.chat, settings={"detail": detail})), ask, command)
-        return said.partition("\n")[0] if detail == "minimal" else f"{turn.person.name}: {said}".partition("\n")[0]
+        self._doing.reply(turn, plain(told(turn.lang, "which_start", names=", ".join(names)) if names else told(turn.lang, "no_start")))
 
     # --- questions
 
-    def _ask_again(self, incoming: Incoming, person: Person, chat: ChatRow, ask: Ask, said: str) -> None:
-        """Ask whether somebody means it; the answer counts for ninety seconds."""
-        turn = _Turn(incoming, person, chat, self._people.lang_of(chat))
-        question = self._questions.put(person.no, chat.no, ask, said, key_of(incoming, "confirmed"))
-        bridge = self._board.bridges.get(incoming.channel)
-        yes, no = told(turn.lang, "yes"), told(turn.lang, "no")
-        buttons = ((Button(yes, f"q.{question.number}.y"), Button(no, f"q.{question.number}.n")),)
-        typed = ask.op in ("kill", "start") or "factor" in said
-        usable = bridge is not None and bridge.caps.buttons and not typed
-        text = f"{said}\n" + told(turn.lang, "confirm_press" if usable else "confirm", number=question.number)
-        self._reply(turn, plain(text, buttons=buttons if usable else ()))
-
-    async def _confirm(self, turn: _Turn, asked: Asked) -> None:
+    async def _confirm(self, turn: Turn, asked: Asked) -> None:
         if asked.verb is Verb.CANCEL:
             dropped = self._questions.drop(turn.person.no, turn.chat.no)
             waits, self._context(turn).waits = self._context(turn).waits, None
-            self._reply(turn, plain(told(turn.lang, "cancelled" if dropped or waits else "nothing_open")))
+            self._doing.reply(turn, plain(told(turn.lang, "cancelled" if dropped or waits else "nothing_open")))
             return
         question = self._questions.take(turn.person.no, turn.chat.no, asked.code)
         await self._go_on(turn, question)
 
-    async def _go_on(self, turn: _Turn, question: Question | None) -> None:
+    async def _go_on(self, turn: Turn, question: Question | None) -> None:
         if question is None:
-            self._reply(turn, plain(told(turn.lang, "nothing_open")))
+            self._doing.reply(turn, plain(told(turn.lang, "nothing_open")))
             return
-        await self._command(turn, question.ask, confirmed=True, key=question.key)
+        await self._doing.command(turn, question.ask, confirmed=True, key=question.key)
 
-    async def _choose(self, turn: _Turn, asked: Asked) -> None:
+    async def _choose(self, turn: Turn, asked: Asked) -> None:
         context = self._context(turn)
         waits, listed = context.waits, context.runs
         chosen: str | None = asked.run
         if asked.number is not None:
             chosen = listed[asked.number - 1] if 1 <= asked.number <= len(listed) else None
             if chosen is None:
-                self._reply(turn, plain(told(turn.lang, "no_list" if not listed else "not_in_list", n=len(listed))))
+                self._doing.reply(turn, plain(told(turn.lang, "no_list" if not listed else "not_in_list", n=len(listed))))
                 return
         context.waits = None
         if waits is None:
@@ -446,7 +341,7 @@ class Talk:
 
     # --- buttons
 
-    async def _pressed(self, turn: _Turn) -> None:
+    async def _pressed(self, turn: Turn) -> None:
         bridge = self._board.bridges.get(turn.incoming.channel)
         data = turn.incoming.button or ""
         said = ""
@@ -460,7 +355,7 @@ class Talk:
         if bridge is not None:
             await bridge.acknowledge(turn.incoming, said[:190])
 
-    async def _answered(self, turn: _Turn, number: str, yes: bool) -> str:
+    async def _answered(self, turn: Turn, number: str, yes: bool) -> str:
         question = self._questions.take(turn.person.no, turn.chat.no, number)
         if question is None:
             return told(turn.lang, "not_yours")
@@ -469,15 +364,15 @@ class Talk:
         self._board.task(self._guarded(turn, question))
         return told(turn.lang, "yes")
 
-    async def _guarded(self, turn: _Turn, question: Question) -> None:
+    async def _guarded(self, turn: Turn, question: Question) -> None:
         try:
             await self._go_on(turn, question)
         except FarwatchError as error:
-            self._reply(turn, plain(str(error)[:600]))
+            self._doing.reply(turn, plain(str(error)[:600]))
 
     # --- small answers
 
-    async def _chat_setting(self, turn: _Turn, asked: Asked) -> None:
+    async def _chat_setting(self, turn: Turn, asked: Asked) -> None:
         """Mute, watch, every, language: of this chat alone."""
 
         def find(ref: str) -> str | None:
@@ -487,47 +382,20 @@ class Talk:
         changes, said = chat_settings.change(turn.chat, asked, turn.lang, self._parts.clock.wall_us() // 1000, find)
         if changes:
             await asyncio.to_thread(self._people.change_chat, turn.chat.no, changes, turn.person.name)
-        self._reply(turn, plain(said))
+        self._doing.reply(turn, plain(said))
 
-    async def _list(self, turn: _Turn) -> None:
+    async def _list(self, turn: Turn) -> None:
         shown = self._selection.listed()
         self._context(turn).runs = [run.id for run in shown]
         self._context(turn).waits = None
-        self._reply(turn, await asyncio.to_thread(self._answers.listed, shown, turn.lang, turn.detail))
+        self._doing.reply(turn, await asyncio.to_thread(self._answers.listed, shown, turn.lang, turn.detail))
 
-    def _help(self, turn: _Turn) -> None:
+    def _help(self, turn: Turn) -> None:
         steers = [self._runs.meta.detail(run.no).steer for run in self._selection.active()]
         knobs = sorted({name for steer in steers for name in steer.get("knobs") or {}})
         commands = sorted({name for steer in steers for name in steer.get("commands") or {}})
-        self._reply(turn, plain(help_text("zh" if turn.lang == "zh" else "en", knobs=knobs, commands=commands)))
+        self._doing.reply(turn, plain(help_text("zh" if turn.lang == "zh" else "en", knobs=knobs, commands=commands)))
 
-    # --- sending
-
-    def _reply(self, turn: _Turn, message: Message, run: RunRow | None = None, *, key: str | None = None) -> Ticket:
-        """Answer where somebody wrote. In a group the answer quotes what it answers."""
-        if turn.incoming.group:
-            message = replace(message, reply_to=turn.incoming.message_id)
-        about = f"run/{run.no}" if run is not None else key or "answer"
-        return self._board.dispatcher.post(turn.chat, Notice(Urgency.EVENT, about, message, key=key, ahead=True, keep_s=ANSWER_S))
-
-
-def words_of(ask: Ask, lang: str) -> str:
-    """A command in words: `lr = 0.001`, `stop`, `evaluate`."""
-    if ask.op == "set":
-        return f"{ask.args['name']} = {compose.number(ask.args['value'])}"
-    if ask.op == "call":
-        return str(ask.args["name"])
-    if ask.op == "start":
-        return f"{told(lang, 'op_start')} {ask.args.get('profile')}"
-    return told(lang, f"op_{ask.op}")
-
-
-def _missing(turn: _Turn, row: Mapping[str, Any], name: str | None) -> str:
+def _missing(turn: Turn, row: Mapping[str, Any], name: str | None) -> str:
     """That a run has no such metric, or none at all."""
     return told(turn.lang, "no_metric", run=compose.named(row, turn.detail, turn.lang), name=(name or "")[:80])
-
-
-def _result(result: Any) -> str:
-    if isinstance(result, dict):
-        return ", ".join(f"{key}: {compose.number(value)}" for key, value in list(result.items())[:12])[:1_000]
-    return str(result)[:1_000]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from farwatch.wire.moments import DATETIME, moment_of
+
 DEPTH_MAX = 64
 FLAT_MAX = 10_000  # entries of one run that can be columns or filters
 FLAT_TEXT_MAX = 1_000
@@ -13,11 +15,15 @@ def merge(old: Mapping[str, Any], new: Mapping[str, Any], depth: int = 0) -> dic
     merged = dict(old)
     for key, value in new.items():
         known = merged.get(key)
-        if isinstance(known, Mapping) and isinstance(value, Mapping) and depth < DEPTH_MAX:
+        if _has_levels(known) and _has_levels(value) and depth < DEPTH_MAX:
             merged[key] = merge(known, value, depth + 1)
         else:
             merged[key] = value
     return merged
+
+
+def _has_levels(value: Any) -> bool:
+    return isinstance(value, Mapping) and moment_of(value) is None
 
 
 def delete_path(config: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -32,14 +38,14 @@ def delete_path(config: Mapping[str, Any], path: str) -> dict[str, Any]:
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Path -> value for everything that is no mapping; lists stay lists. At most `FLAT_MAX` entries."""
+    """Path -> value for everything that is no mapping; lists stay lists, datetimes as JSON has them. At most `FLAT_MAX` entries."""
     flat: dict[str, Any] = {}
     stack: list[tuple[str, Mapping[str, Any]]] = [("", config)]
     while stack:
         prefix, mapping = stack.pop()
         for key, value in mapping.items():
             path = f"{prefix}{key}"
-            if isinstance(value, Mapping) and value:
+            if value and _has_levels(value):
                 stack.append((path + "/", value))
             elif len(flat) < FLAT_MAX:
                 flat[path] = value[:FLAT_TEXT_MAX] if isinstance(value, str) else value
@@ -58,4 +64,6 @@ def type_name(value: Any) -> str:
     ):
         if isinstance(value, kind):
             return name
+    if moment_of(value) is not None:
+        return "datetime" if DATETIME in value else "date"
     return "mapping"

@@ -23,6 +23,7 @@ from farwatch.service.summary import EMPTY, STATS, Summaries, Summary, rule_of
 from farwatch.service.where import Field
 from farwatch.settings import Settings
 from farwatch.store.meta import Meta, RunRow
+from farwatch.wire import moments
 from farwatch.wire.states import State
 
 EXACT_INT = 2**53
@@ -462,12 +463,13 @@ def _cell(value: Any, exact: bool) -> Any:
 
 
 def _order(value: Any) -> tuple[int, Any]:
-    """Numbers before texts before the rest."""
+    """Numbers before texts before datetimes before the rest."""
     if isinstance(value, bool | int | float):
         return 0, (value != value, value)
-    return (
-        (1, value.lower()) if isinstance(value, str) else (2, json.dumps(value, sort_keys=True, default=str))
-    )
+    if isinstance(value, str):
+        return 1, value.lower()
+    moment = moments.moment_of(value)
+    return (2, moments.instant_us(moment)) if moment is not None else (3, json.dumps(value, sort_keys=True, default=str))
 
 
 def _cursor(offset: int, last: str) -> str:

@@ -13,8 +13,9 @@ field       = config["opt/lr"] | config.opt.lr | summary["val/acc"](.max)? | sum
 list        = "[" value, … "]" | "(" value, … ")"
 ```
 
-`summary.acc` is its last value; `.last .min .max .mean .count .last_step .min_step .max_step` choose others. Times compare with
-milliseconds or with texts such as `"2026-01-31"` and `"2026-01-31T12:00:00Z"`. What a run lacks is null: it equals null only, and every
+`summary.acc` is its last value; `.last .min .max .mean .count .last_step .min_step .max_step` choose others. Times, and datetimes of config
+and summary, compare with milliseconds or with texts such as `"2026-01-31"` and `"2026-01-31T12:00:00Z"`; without an offset they
+are UTC. What a run lacks is null: it equals null only, and every
 `<`, `>`, `~` with it is false. A value alone is true if it is there and not false, zero or empty.
 """
 
@@ -22,11 +23,12 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, datetime
 from typing import Any
 
 from farwatch.errors import QueryError
 from farwatch.service.regex import Pattern, compile_pattern
+from farwatch.wire import moments
 
 SIZE_MAX = 10_000  # characters
 TOKENS_MAX = 1_000
@@ -272,11 +274,8 @@ class _Parser:
 
     def time_ms(self, text: str, at: int) -> int:
         try:
-            moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-            if moment.tzinfo is None:
-                moment = moment.replace(tzinfo=UTC)
-            return int(moment.timestamp() * 1000)
-        except (ValueError, OverflowError):
+            return moments.instant_us(datetime.fromisoformat(text)) // 1000
+        except ValueError:
             raise self.wrong(
                 f"this is no time: `{text[:40]}`", 'write "2026-01-31" or "2026-01-31T12:00:00Z", UTC', at
             ) from None
@@ -435,9 +434,32 @@ def number_of(value: Any) -> float | int | None:
     return None
 
 
+def _alike(left: Any, right: Any) -> tuple[Any, Any]:
+    """Both as microseconds since 1970 if one is a datetime and the other says a time; else as they are."""
+    if not isinstance(left, Mapping) and not isinstance(right, Mapping):
+        return left, right
+    a, b = moments.moment_of(left), moments.moment_of(right)
+    if a is None and b is None:
+        return left, right
+    return _instant(left if a is None else a), _instant(right if b is None else b)
+
+
+def _instant(value: Any) -> Any:
+    """Microseconds since 1970 of a datetime, of its text or of a number of milliseconds; anything else as it is."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return value
+    if isinstance(value, date):
+        return moments.instant_us(value)
+    return value * 1000 if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def _equal(left: Any, right: Any) -> bool:
     if left is None or right is None:
         return left is None and right is None
+    left, right = _alike(left, right)
     a, b = number_of(left), number_of(right)
     if a is not None and b is not None:
         return a == b or (a != a and b != b)  # `summary.loss == nan` finds what diverged
@@ -445,6 +467,7 @@ def _equal(left: Any, right: Any) -> bool:
 
 
 def _less(left: Any, right: Any, equal: bool) -> bool:
+    left, right = _alike(left, right)
     a, b = number_of(left), number_of(right)
     if a is not None and b is not None:
         return a <= b if equal else a < b
@@ -467,6 +490,7 @@ def _compare(operator: str, left: Value, right: Value) -> Test:
 def _matches(value: Value, pattern: Pattern) -> Test:
     def test(lookup: Lookup) -> bool:
         found = value(lookup)
+        found = moments.text_of(found) or found
         if isinstance(found, str):
             return pattern.found_in(found)
         if isinstance(found, list | tuple):
