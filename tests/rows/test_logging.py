@@ -1,8 +1,8 @@
 """Rows L2, L3, L4, L9, L10, L11: what a program logs is what a reader gets, through the real agent and server."""
 
+import datetime
 import math
 import signal
-from datetime import datetime
 
 import pytest
 
@@ -10,6 +10,11 @@ from tests.faults.machine import Machine, until
 from tests.rows.program import ended, points, ran
 
 TEXT = "naïve line " * 2000
+TIMES = {
+    "aware": datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, datetime.timezone(datetime.timedelta(hours=1))),
+    "naive": datetime.datetime(2026, 1, 2, 3, 4, 5),
+    "day": datetime.date(2026, 1, 2),
+}
 
 
 def test_single_logs_nested_dict_and_batches_come_back_exactly(shared: Machine) -> None:
@@ -48,13 +53,17 @@ def test_single_values_and_text_keep_value_and_type(shared: Machine) -> None:
     told = ran(
         shared,
         f"""
-        import farwatch, datetime
-        when = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901, datetime.timezone.utc)
+        import datetime, farwatch
         values = {{"int": 2**31 + 7, "long": 2**62 + 1, "float": 0.1, "bool": True, "text": "ä b"}}
-        with farwatch.init("l3", id="l3", config={{**values, "when": when}}, console=False, system=False) as run:
-            run.summary.update({{**values, "when": when}})
+        times = {TIMES!r}
+        config = {{**values, "looks": "2026-01-02T03:04:05", "times": {{**times, "all": [*times.values()]}}}}
+        with farwatch.init("l3", id="l3", config=config, console=False, system=False) as run:
+            run.config["later"] = times["aware"]
+            run.config.update({{"later": times["naive"]}})
+            assert run.config["later"] == times["naive"]
+            run.summary.update({{**values, **times}})
             for step in range(3):
-                run.log({{**values, "odd": object(), "line": {TEXT!r}}}, step=step)
+                run.log({{**values, **times, "odd": object(), "line": {TEXT!r}}}, step=step)
         """,
     )
     assert told.count("left out") == 1, told
@@ -65,7 +74,6 @@ def test_single_values_and_text_keep_value_and_type(shared: Machine) -> None:
         for where in (run.config, run.summary):
             found = {name: where[name] for name in single}
             assert (found, [*map(type, found.values())]) == (single, [*map(type, single.values())])
-            assert datetime.fromisoformat(where["when"]).isoformat() == "2026-01-02T03:04:05.678901+00:00"
         for name in ("int", "float", "bool"):
             values = points(run, name)[2]
             assert (values, type(values[0])) == ([single[name]] * 3, type(single[name]))
@@ -75,6 +83,25 @@ def test_single_values_and_text_keep_value_and_type(shared: Machine) -> None:
             ("integer", 2**62 + 1)
         ] * 3
         assert [media["text", step]["text"] for step in range(3)] == ["ä b"] * 3
+
+        logged = {name: media[name, 1]["value"] for name in TIMES}
+        columns = {name: f"config.times/{name}" for name in TIMES}
+        cells = api.runs("l3", columns=list(columns.values())).cells[0]
+        summary = {name: run.summary[name] for name in TIMES}
+        for found in (run.config["times"], summary, logged, dict(zip(TIMES, cells, strict=True))):
+            found = {name: found[name] for name in TIMES}
+            assert (found, [*map(type, found.values())]) == (TIMES, [*map(type, TIMES.values())])
+            assert [str(value) for value in found.values()] == [str(value) for value in TIMES.values()]
+        assert run.config["times"]["all"] == [*TIMES.values()]
+        assert run.config["later"] == TIMES["naive"]
+        assert run.config["looks"] == "2026-01-02T03:04:05"
+        for where, fits in (
+            ('config.times.aware > "2026-01-02T02:04:05.678900Z"', True),
+            ('config.times.aware > "2026-01-02T02:04:05.678901Z"', False),
+            ('summary.day == "2026-01-02" and config.times.naive < created', True),
+            ('config.times.naive ~ "^2026-01-02T03:04:05$"', True),
+        ):
+            assert len(api.runs("l3", where=where)) == fits, where
 
 
 def test_nan_infinity_and_any_order_are_kept_and_drawn_in_step_order(shared: Machine) -> None:

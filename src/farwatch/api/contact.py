@@ -13,6 +13,7 @@ from farwatch.errors import ContactError
 from farwatch.servers import Credential, find_server
 from farwatch.settings import Settings, load
 from farwatch.wire import columns
+from farwatch.wire.moments import moment_of
 
 MAX_COLUMNS_BYTES = 8 << 30
 COLUMNS_TIMEOUT_S = 600.0
@@ -134,3 +135,11 @@ def quoted(text: str, safe: str = "") -> str:
 def number(value: Any) -> Any:
     """Turn the words that stand for non-finite numbers back into numbers; everything else is returned as it is."""
     return _NONFINITE.get(value, value) if isinstance(value, str) else value
+
+
+def value_of(value: Any) -> Any:
+    """A value of config or summary as the program gave it: non-finite numbers, and datetimes, also inside lists and mappings."""
+    if isinstance(value, dict):
+        moment = moment_of(value)
+        return {key: value_of(part) for key, part in value.items()} if moment is None else moment
+    return [value_of(part) for part in value] if isinstance(value, list) else number(value)

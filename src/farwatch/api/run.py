@@ -2,13 +2,14 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from farwatch.api.alerts import Alert, ask_alerts
-from farwatch.api.contact import Contact, number, quoted
+from farwatch.api.contact import Contact, number, quoted, value_of
 from farwatch.api.series import Chart, Series, one_series
 from farwatch.api.steering import Steerable
 from farwatch.clock import Clock, SystemClock
@@ -175,12 +176,13 @@ class Run(Steerable):
     @property
     def config(self) -> dict[str, Any]:
         """The inputs of the run, nested as they were given."""
-        return _numbers(self._detail().get("config") or {})
+        config: dict[str, Any] = value_of(self._detail().get("config") or {})
+        return config
 
     @property
     def summary(self) -> dict[str, Any]:
         """One current value per metric by its rule (the last one if nothing else was defined), and what was set by hand."""
-        return {name: number(value) for name, value in self._detail().get("summary", {}).items()}
+        return {name: value_of(value) for name, value in self._detail().get("summary", {}).items()}
 
     @property
     def traceback(self) -> str | None:
@@ -288,8 +290,11 @@ class Run(Steerable):
             start = rows[-1]["n"] + 1
 
     def media(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Images, histograms, texts and tables with their step, oldest first."""
-        return list(self._contact.get(f"{self._path}/media", name=name, limit=PAGE)["items"])
+        """Images, histograms, texts and tables with their step, oldest first.
+
+        An `integer` beyond 2^53, a `datetime` and a `date` have their `value` beside their `text`.
+        """
+        return [_with_value(item) for item in self._contact.get(f"{self._path}/media", name=name, limit=PAGE)["items"]]
 
     def files(self) -> list[FileEntry]:
         """The files that the run saved."""
@@ -372,12 +377,15 @@ def _console_line(row: Mapping[str, Any]) -> ConsoleLine:
     return ConsoleLine(row["n"], row["stream"], row["time_ms"], row["text"])
 
 
-def _numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _numbers(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_numbers(part) for part in value]
-    return number(value)
+def _with_value(item: dict[str, Any]) -> dict[str, Any]:
+    reader = _VALUES.get(item["type"])
+    try:
+        return item if reader is None else {**item, "value": reader(item["text"])}
+    except (TypeError, ValueError):
+        return item  # whoever wrote it calls something else so
+
+
+_VALUES: Mapping[str, Callable[[str], Any]] = {"integer": int, "datetime": datetime.fromisoformat, "date": date.fromisoformat}
 
 
 def _target(path: str, to: str | os.PathLike[str] | None) -> Path:

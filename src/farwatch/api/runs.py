@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
-from farwatch.api.contact import Contact, number
+from farwatch.api.contact import Contact, value_of
 from farwatch.api.run import Run
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Runs(Sequence[Run]):
 
     @property
     def cells(self) -> list[list[Any]]:
-        return [[number(cell) for cell in row.get("cells", ())] for row in self._rows]
+        return [[value_of(cell) for cell in row.get("cells", ())] for row in self._rows]
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from farwatch.bridges.base import Message, Part
 from farwatch.service.alerts.finding import shown, span
 from farwatch.service.alerts.names import rises
+from farwatch.wire.moments import text_of
 from farwatch.wire.progress import bar_text
 from farwatch.wire.redact import mask_text
 from farwatch.wire.states import State
@@ -83,7 +84,7 @@ def number(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, int | float):
         return shown(float(value))
-    return " ".join(str(value).split())[:80]
+    return " ".join((text_of(value) or str(value)).split())[:80]
 
 
 def metrics_text(values: Mapping[str, Any], wanted: Sequence[str], most: int = METRICS_MAX) -> str:

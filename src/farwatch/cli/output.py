@@ -8,10 +8,12 @@ import sys
 import textwrap
 import unicodedata
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 import click
+
+from farwatch.wire import moments
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 TEXT_LEAST = 8  # columns that a text keeps however narrow the terminal is
@@ -49,7 +51,7 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+    return moments.as_json(value) if isinstance(value, date) else value
 
 
 def _speaks_utf8() -> bool:
@@ -123,6 +125,8 @@ def short_number(value: object) -> str:
     """A number as a person reads it: five digits; None as a dash."""
     if value is None:
         return "–"
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, bool) or not isinstance(value, int | float):
         return clean(value)
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):

@@ -16,6 +16,7 @@ from farwatch.cli.output import (
     size,
     table,
 )
+from farwatch.wire.moments import text_of
 
 
 @click.command()
@@ -143,7 +144,7 @@ def _show(run: Run, detail: dict[str, Any], metrics: dict[str, dict[str, Any]], 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> Any:
     for key, value in config.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and text_of(value) is None:
             yield from _flat(value, f"{prefix}{key}/")
         else:
-            yield f"{prefix}{key}", value
+            yield f"{prefix}{key}", text_of(value) or value

@@ -16,20 +16,19 @@ def to_mapping(config: object) -> dict[str, Any]:
     Takes mappings, `argparse.Namespace`, dataclasses, attrs, pydantic 1 and 2, OmegaConf, absl flags,
     `ConfigDict`, `TrainingArguments`, objects with `to_dict`, modules, and classes or objects with plain
     attributes; None is empty. Values are converted by `farwatch.sdk.plain.plain`; non-finite numbers become
-    text.
+    text, and datetimes are marked as such (`farwatch.wire.moments`).
 
     Raises:
         UsageError: for something that has no named settings, such as a list or the name of a file.
     """
-    result = finite(plain(_top_level(config)))
+    result = finite(plain(_top_level(config)), typed=True)
     assert isinstance(result, dict)
     return result
 
 
-def json_safe(value: object) -> object:
-    """Any value as JSON can hold it, see `farwatch.sdk.plain.plain`; non-finite numbers become text. Never
-    raises."""
-    return finite(plain(value))
+def json_safe(value: object, *, typed: bool = False) -> object:
+    """Any value as JSON can hold it, see `farwatch.sdk.plain.plain` and, for `typed`, `finite`. Never raises."""
+    return finite(plain(value), typed=typed)
 
 
 def named_safe(told: object) -> object:
@@ -107,8 +106,8 @@ class Config(dict[str, Any]):
     """The config of a run as a nested dict that reports each change.
 
     `config["opt"]["lr"]`, `config["opt/lr"]` and `config.opt.lr` are the same value, for reading and for
-    setting. Assigning replaces, `update` merges. Values are plain (what JSON can hold, and non-finite
-    floats).
+    setting. Assigning replaces, `update` merges. Values are plain (what JSON can hold, non-finite floats,
+    and datetimes).
 
     *Threads*: as a dict; each change is reported once, in the thread that made it, after it was made.
     """
@@ -303,7 +302,7 @@ class Config(dict[str, Any]):
             above, name = self._above
             above._report({name: patch})
         elif self._on_change is not None:
-            self._on_change(finite(patch))
+            self._on_change(finite(patch, typed=True))
 
     def _report_deleted(self, paths: Iterable[str]) -> None:
         if self._above is not None:

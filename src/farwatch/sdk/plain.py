@@ -17,6 +17,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
+from farwatch.wire import moments
 from farwatch.wire.redact import MASK
 
 DEPTH_MAX = 32  # half of the server's `json_depth_max`, so that a config always fits into a request
@@ -29,9 +30,9 @@ _T = TypeVar("_T")
 
 
 def plain(value: object) -> object:
-    """The value as None, bool, int, float, str, list or dict with text keys; floats may be non-finite.
+    """The value as None, bool, int, float, str, datetime, date, list or dict with text keys; floats may be non-finite.
 
-    Enums become their text value or name, paths and dates text (ISO 8601), sets sorted lists, named tuples
+    Enums become their text value or name, paths and times of day text, sets sorted lists, named tuples
     and records (dataclass, attrs, pydantic, …) dicts, functions and classes their dotted name, NumPy and
     tensor values numbers or lists. A key with slashes opens levels: `{"opt/lr": 1}` is `{"opt": {"lr": 1}}`.
     """
@@ -53,15 +54,19 @@ def fields_of(value: object) -> dict[object, object] | None:
     return None
 
 
-def finite(value: object) -> object:
-    """Replace non-finite numbers of a plain value by the texts `NaN`, `Infinity`, `-Infinity`, as JSON wants
-    them."""
+def finite(value: object, *, typed: bool = False) -> object:
+    """A plain value as JSON wants it: non-finite numbers are the texts `NaN`, `Infinity`, `-Infinity`.
+
+    Datetimes and dates are ISO text, or `{"$datetime": …}`, `{"$date": …}` if `typed`: where they shall be read back as such.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: finite(item, typed=typed) for key, item in value.items()}
     if isinstance(value, list):
-        return [finite(item) for item in value]
+        return [finite(item, typed=typed) for item in value]
+    if isinstance(value, datetime.date):
+        return moments.as_json(value) if typed else value.isoformat()
     return value
 
 
@@ -224,7 +229,9 @@ def _scalar(value: object) -> object:
         return _integer(value)
     if isinstance(value, float):
         return float.__float__(value)
-    if isinstance(value, datetime.datetime | datetime.date | datetime.time):
+    if isinstance(value, datetime.date):
+        return moments.exact(value) or value.isoformat()
+    if isinstance(value, datetime.time):
         return value.isoformat()
     if isinstance(value, datetime.timedelta | complex) or _is_exact(value):
         return str(value)
@@ -280,6 +287,9 @@ def _array(value: object) -> object:
     if math.prod(shape) > ARRAY_MAX:
         return f"{type(array).__name__} {array.dtype} {shape}".replace("torch.", "")
     array = array.numpy() if _library(array) == "tensorflow" else array
+    if getattr(array.dtype, "kind", "") == "M":  # as datetimes, and not as the counts of nanoseconds that `tolist` gives
+        whole = array.astype("datetime64[us]")
+        array = whole if bool((whole == array).all()) else array.astype(str)
     listed = array.tolist() if hasattr(array, "tolist") else array.item()
     if isinstance(listed, list):
         return listed

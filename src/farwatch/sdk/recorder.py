@@ -66,8 +66,8 @@ class Recorder:
     ) -> None:
         """Record values by name at a step; also a safe point.
 
-        `data`: numbers of any library on any device, text, `farwatch.Image` and its kin, figures; nested mappings are
-        joined with `/`. `step`: any finite number, the run's counter if left out. `commit=False`: log at the counter
+        `data`: numbers of any library on any device, text, datetimes, `farwatch.Image` and its kin, figures; nested mappings
+        are joined with `/`. `step`: any finite number, the run's counter if left out. `commit=False`: log at the counter
         without advancing it. `time`: a `datetime`, integer milliseconds, or seconds as `time.time()` gives them.
 
         Never raises but with `FARWATCH_STRICT=1`, and never waits for a device, a disk or a network. A point that it
@@ -237,6 +237,8 @@ class Recorder:
             self._trouble.leave_out("none", f"None is no value; `{name}` was left out")
         elif kind is str or hasattr(value, "render"):
             others.append((name, value))
+        elif (moment := values.moment(value)) is not None:
+            others.append((name, moment))
         elif device.on_device(value) and values.size_of(value) in (None, 1):
             waiting[name] = value
         else:

@@ -1,6 +1,7 @@
 """What is no number, as the bodies of records: text, pictures and other media, with what is kept beside the journal."""
 
 from collections.abc import Callable
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ def bodies_of(value: Any, store: Store) -> list[dict[str, Any]]:
     """Bodies of the POINT records of one value: several for a list of pictures."""
     if isinstance(value, bool | int):
         return [{"type": "integer", "text": str(value)}]
+    if isinstance(value, date):
+        return [{"type": "datetime" if isinstance(value, datetime) else "date", "text": value.isoformat()}]
     if isinstance(value, str):
         text = value.encode("utf-8", "replace").decode()
         if len(text) <= TEXT_MAX:

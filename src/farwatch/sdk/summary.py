@@ -28,7 +28,7 @@ class Summary(MutableMapping[str, Any]):
             value = values.number(value)
         except values.NotANumber:
             pass
-        self._run._patch({"summary": {values.metric_name(name): json_safe(value)}})
+        self._run._patch({"summary": {values.metric_name(name): json_safe(value, typed=True)}})
 
     def __delitem__(self, name: str) -> None:
         del self._set[name]

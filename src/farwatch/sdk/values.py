@@ -7,9 +7,10 @@ import math
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
+from farwatch.wire import moments
 from farwatch.wire.records import EXACT_INT
 
 UNNAMED = "unnamed"
@@ -77,6 +78,16 @@ def _torch_scalar(tensor: Any) -> float | int | bool | None:
     return None
 
 
+def moment(value: Any) -> date | None:
+    """A `datetime` or `date` of any library as Python's own, without its subclass; None for anything else.
+
+    What has nanoseconds is none: it would be rounded.
+    """
+    if type(value).__name__ == "datetime64":
+        value = value.astype("datetime64[us]").item() if value.astype("datetime64[us]") == value else None
+    return moments.exact(value) if isinstance(value, date) else None
+
+
 def number(value: Any) -> float | int | bool:
     """Read a scalar that lives in this process's memory. Raises `NotANumber` for anything else.
 
@@ -92,6 +103,8 @@ def number(value: Any) -> float | int | bool:
     if size is not None and (size != 1 or isinstance(value, list | tuple)):
         raise NotANumber(f"{size} values in one; use farwatch.Histogram(values) or run.extend(name, values)")
     item = getattr(value, "item", None)
+    if kind.__name__ in ("datetime64", "timedelta64"):
+        raise NotANumber(f"a value of type {kind.__module__}.{kind.__qualname__}")  # its `item` may be a count of nanoseconds
     if item is not None:
         detach = getattr(value, "detach", None)
         found = detach().item() if detach is not None else item()

@@ -18,6 +18,7 @@ from farwatch.service.ingest import Ingest
 from farwatch.service.runs import Runs
 from farwatch.settings import Settings
 from farwatch.store.base import Store
+from farwatch.wire import moments
 from farwatch.wire.batch import Batch
 from farwatch.wire.ids import is_run_id, new_run_id
 from farwatch.wire.records import EXACT_INT, Flag, Kind, encode_head, encode_json, encode_schema
@@ -172,14 +173,13 @@ class Feed:
         at = int(at) if float(at).is_integer() else float(at)
         numbers: dict[str, float] = {}
         for name, value in _flat(entry["metrics"]):
-            if (isinstance(value, str) and value.lower() not in _WORDS) or (
-                isinstance(value, int) and abs(value) > EXACT_INT
+            moment = moments.text_of(value)
+            if (
+                moment is not None
+                or (isinstance(value, str) and value.lower() not in _WORDS)
+                or (isinstance(value, int) and abs(value) > EXACT_INT)
             ):
-                text = {
-                    "name": name,
-                    "type": "text" if isinstance(value, str) else "integer",
-                    "text": str(value),
-                }
+                text = {"name": name, "type": _type_of(value), "text": moment or str(value)}
                 if len(text["text"].encode("utf-8", "replace")) > self.settings.text_max_bytes:
                     raise LimitError(f"a text may have {self.settings.text_max_bytes} bytes")
                 records.append(encode_json(Kind.POINT, text, step=at, time=time_us, flags=Flag.TIME_GIVEN))
@@ -306,11 +306,18 @@ def _number(value: Any, name: str) -> float:
     raise UsageError(f'`{name[:100]}` must be a number, or "NaN", "Infinity", "-Infinity"')
 
 
+def _type_of(value: Any) -> str:
+    """What a value that is kept as text is."""
+    if isinstance(value, dict):
+        return "datetime" if moments.DATETIME in value else "date"
+    return "text" if isinstance(value, str) else "integer"
+
+
 def _flat(metrics: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     """Names joined with `/`, values as they are; an empty name becomes `unnamed`."""
     for key, value in metrics.items():
         name = before + (str(key) or "unnamed")
-        if isinstance(value, dict):
+        if isinstance(value, dict) and moments.moment_of(value) is None:
             yield from _flat(value, name + "/")
         elif isinstance(value, list):
             raise UsageError(f"`{name[:100]}` holds a list; log one number per step")

@@ -1,7 +1,7 @@
 """Nested config: merging patches, and the flat form `opt/lr` in which it is filtered and shown as columns."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from farwatch.wire.moments import DATETIME, moment_of
 
@@ -22,7 +22,7 @@ def merge(old: Mapping[str, Any], new: Mapping[str, Any], depth: int = 0) -> dic
     return merged
 
 
-def _has_levels(value: Any) -> bool:
+def _has_levels(value: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, Mapping) and moment_of(value) is None
 
 

@@ -37,7 +37,7 @@ class MediaItem(TypedDict):
     """A point that is no number. What is no part of its type is null."""
 
     name: str
-    type: Annotated[str, "text, image, histogram, table, figure, audio, video, html or integer."]
+    type: Annotated[str, "text, image, histogram, table, figure, audio, video, html, integer, datetime or date."]
     step: float | None
     time_ms: int
     rank: int
