@@ -95,7 +95,7 @@ def credential_for(folder: Path, address: str, *, key: str | None = None, token:
     if token:
         return Credential(token)
     local = local_server(folder)
-    if local is not None and _same(local[0], address):
+    if local is not None and same_address(local[0], address):
         return local[1]
     stored = credentials(folder)
     for name in (key, address, address + "/"):
@@ -141,7 +141,8 @@ def store_credential(folder: Path, address: str, token: str, *, default: bool = 
     os.replace(fresh, folder / CREDENTIALS)
 
 
-def _same(one: str, other: str) -> bool:
+def same_address(one: str, other: str) -> bool:
+    """Whether two addresses mean one server, however loopback is written."""
     return _plain(one) == _plain(other)
 
 

@@ -59,6 +59,7 @@ class _Watch:
     told_us: int = 0
     closed: bool = False
     share: int = 0
+    bar_ms: int = 0
     lines: dict[int, float] = field(default_factory=dict)
     line_us: dict[int, int] = field(default_factory=dict)
     met: set[tuple[int, str]] = field(default_factory=set)
@@ -160,6 +161,9 @@ class Reporter:
             return
         changed = watch.state != run.state
         watch.state = run.state
+        meter = row.get("progress") or {}
+        if meter.get("ended") and meter.get("to") and meter["at_ms"] != watch.bar_ms:
+            watch.bar_ms, changed = meter["at_ms"], True  # the next bar may be shown in no chat, or in another one
         if changed or now_us - watch.told_us >= PROGRESS_S * 1e6:
             watch.told_us = now_us
             self._progress(run, row, watch)

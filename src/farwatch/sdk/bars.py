@@ -32,6 +32,7 @@ class Reported:
     monitor = None
 
     disable: Any
+    leave: Any
     iterable: Any
     miniters: float
     maxinterval: float
@@ -39,6 +40,7 @@ class Reported:
     pos: int
     _instances: Any
     _farwatch_widget = False  # a notebook's bar, not a terminal's
+    _farwatch_to: str | None = None  # a chat of its own; see `farwatch.sdk.chat_bars`
     _time: Callable[[], float]
 
     def __init__(self, *args: Any, mute: bool | None = None, run: Any = None, **kwargs: Any) -> None:
@@ -77,14 +79,20 @@ class Reported:
 
     def farwatch_meter(self) -> dict[str, Any]:
         """What the bar shows: now, or when it ended."""
-        return meter_of(self._farwatch_end or self.format_dict)
+        meter = meter_of(self._farwatch_end or self.format_dict)
+        if self._farwatch_to is not None:
+            meter["to"] = [self._farwatch_to]
+        goes = not (self.leave or (self.leave is None and self.pos == 0))
+        if goes and (self._farwatch_to is not None or self._farwatch_run in (None, SESSION.unasked)):
+            meter["leave"] = False  # where a run is more than its bars, its message stays
+        return meter
 
     def farwatch_order(self) -> int:
         return abs(self.pos)
 
     def _farwatch_reports(self) -> Reports | None:
         if self._farwatch_told is None:
-            run = self._farwatch_run = self._farwatch_run or SESSION.current() or unasked().run()
+            run = self._farwatch_run = self._farwatch_run or SESSION.current() or unasked().run(now=self._farwatch_to is not None)
             if run is not None:  # it may come after the bar
                 self._farwatch_told = run._reports_of_bars()
                 self._farwatch_told.opened(self)

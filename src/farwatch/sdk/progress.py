@@ -158,7 +158,10 @@ class Reports:
             return None
         bars.sort(key=lambda bar: bar.farwatch_order())
         outer, *inner = [bar.farwatch_meter() for bar in bars[: BARS_MAX + 1]]
-        return {**outer, "bars": inner} if inner else outer
+        if not inner:
+            return outer
+        to = [*dict.fromkeys(digest for meter in (outer, *inner) for digest in meter.pop("to", ()))]
+        return {**outer, **({"to": to} if to else {}), "bars": inner}
 
 
 def _seen(told: dict[str, Any]) -> dict[str, Any]:

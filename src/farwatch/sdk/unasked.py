@@ -38,14 +38,14 @@ class Unasked:
         self._began_ns = 0
         self._last: dict[str, Any] | None = None
 
-    def run(self) -> Any:
-        """The run, if it is time for it; else None."""
+    def run(self, *, now: bool = False) -> Any:
+        """The run, if it is time for it, or `now`; else None."""
         if self._not_wanted():
             return None
         if not self._began_ns:
             self._began_ns = time.monotonic_ns()
             atexit.register(self._at_exit)
-        if time.monotonic_ns() - self._began_ns < AFTER_NS:
+        if not now and time.monotonic_ns() - self._began_ns < AFTER_NS:
             return None
         return self._start()
 

@@ -5,12 +5,15 @@ A *meter* is what one bar shows: a mapping with `n`, `total`, `desc`, `unit`, `e
 """
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 TEXT_MAX = 200  # characters of a description or postfix
 BARS_MAX = 8  # bars inside the outermost one that are kept
+TO_MAX = 8  # chats that the bars of a run may name
 CELLS = 10
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -37,7 +40,8 @@ def read_meter(told: Mapping[str, Any]) -> dict[str, Any] | None:
 def read_progress(told: Mapping[str, Any], at_ms: int) -> dict[str, Any] | None:
     """The outermost meter with those inside it as `bars`, as they stood at `at_ms` (since 1970, UTC).
 
-    `ended`: no bar is open, so that its clock stands.
+    `ended`: no bar is open, so that its clock stands. `leave`: False, only where what shows it is taken away at the end. `to`: only where
+    bars name chats of their own, which are known by these digests.
     """
     meter = read_meter(told)
     if meter is None:
@@ -45,7 +49,12 @@ def read_progress(told: Mapping[str, Any], at_ms: int) -> dict[str, Any] | None:
     inner = told.get("bars")
     found = [read_meter(one) for one in inner if isinstance(one, dict)] if isinstance(inner, list) else []
     bars = [one for one in found if one is not None][:BARS_MAX]
-    return {**meter, "at_ms": at_ms, "ended": told.get("ended") is True, "bars": bars}
+    found_to = told.get("to")
+    to = [one for one in found_to if isinstance(one, str) and _DIGEST.fullmatch(one)] if isinstance(found_to, list) else []
+    more: dict[str, Any] = {"to": to[:TO_MAX]} if to else {}
+    if told.get("leave") is False:
+        more["leave"] = False
+    return {**meter, "at_ms": at_ms, "ended": told.get("ended") is True, "bars": bars, **more}
 
 
 def remaining_s(n: float, total: float | None, rate: float | None) -> float | None:

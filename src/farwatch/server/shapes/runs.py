@@ -46,6 +46,8 @@ class Progress(Bar):
     at_ms: Annotated[int, "When it said so."]
     ended: Annotated[bool, "Whether the bar is closed: its clock stands."]
     bars: Annotated[list[Bar], "The bars inside it, outermost first."]
+    leave: NotRequired[Annotated[bool, "False: what shows it is taken away at the end."]]
+    to: NotRequired[Annotated[list[str], "Chats that its bars name, by digests."]]
 
 
 class RunRow(TypedDict):
