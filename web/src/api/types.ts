@@ -861,7 +861,7 @@ export interface MachineList {
 /** A point that is no number. What is no part of its type is null. */
 export interface MediaItem {
   name: string;
-  /** text, image, histogram, table, figure, audio, video, html or integer. */
+  /** text, image, histogram, table, figure, audio, video, html, integer, datetime or date. */
   type: string;
   step: number | null;
   time_ms: number;
@@ -1021,6 +1021,8 @@ export interface NotifyRequest {
   to?: (number | string)[] | null;
   /** Wait so long for what becomes of it, 0 to 30; 10 if left out. */
   wait_s?: number;
+  /** 8 to 64 letters, digits, hyphens: asked again with the same id, it is sent once. */
+  id?: string;
 }
 
 /** A number. JSON has no word for those that are not finite, so they travel as text. */
@@ -1225,6 +1227,10 @@ export interface Progress {
   ended: boolean;
   /** The bars inside it, outermost first. */
   bars: Bar[];
+  /** False: what shows it is taken away at the end. */
+  leave?: boolean;
+  /** Chats that its bars name, by digests. */
+  to?: string[];
 }
 
 /** All projects, newest first. */
