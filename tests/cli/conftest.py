@@ -10,12 +10,13 @@ from e2e_server import Server
 SOURCE = Path(__file__).parents[2] / "src"
 
 SEED = """
-import sys, farwatch
+import datetime, sys, farwatch
 
+WHEN = datetime.datetime(2026, 1, 2, 3, 4, 5, 678901)
 index = int(sys.argv[1])
 rate = (0.1, 0.2)[index]
 tags = ["even"] if index == 0 else []
-with farwatch.init(project="seed", name=f"run-{index}", config={"opt": {"lr": rate}}, tags=tags, system=False) as run:
+with farwatch.init(project="seed", name=f"run-{index}", config={"opt": {"lr": rate}, "when": WHEN}, tags=tags, system=False) as run:
     for step in range(100):
         run.log({"loss": rate / (step + 1), "=acc": step * rate}, step=step)
     run.log({"odd": float("nan")}, step=0.5)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import math
 from pathlib import Path
 
@@ -33,11 +34,14 @@ def test_runs_lists_what_matches_in_the_order_asked_for(seeded: Server) -> None:
 
 
 def test_runs_as_json_has_exact_numbers(seeded: Server) -> None:
-    done = seeded.command("runs", "seed", "--where", '"even" in tags', "--columns", "summary.loss", "--json")
+    asked = ("runs", "seed", "--where", '"even" in tags', "--columns", "summary.loss,config.when")
+    done, listed = seeded.command(*asked, "--json"), seeded.command(*asked)
 
+    assert "2026-01-02T03:04:05.678901" in listed.stdout
     told = json.loads(done.stdout)
     assert (told["total"], [run["name"] for run in told["runs"]]) == (1, ["run-0"])
-    assert told["runs"][0]["cells"] == {"summary.loss": 0.1 / 100}
+    when = {"$datetime": "2026-01-02T03:04:05.678901"}
+    assert told["runs"][0]["cells"] == {"summary.loss": 0.1 / 100, "config.when": when}
 
 
 def test_show_has_config_and_metrics(seeded: Server) -> None:
@@ -45,7 +49,8 @@ def test_show_has_config_and_metrics(seeded: Server) -> None:
     told = json.loads(seeded.command("show", "seed#1", "--json").stdout)
 
     assert "opt/lr" in plain.stdout and "finished" in plain.stdout
-    assert told["config"] == {"opt": {"lr": 0.1}}
+    assert re.search(r"^when +2026-01-02T03:04:05\.678901$", plain.stdout, re.MULTILINE)
+    assert told["config"] == {"opt": {"lr": 0.1}, "when": {"$datetime": "2026-01-02T03:04:05.678901"}}
     assert (told["metrics"]["loss"]["count"], told["metrics"]["loss"]["max"]) == (100, 0.1)
 
 

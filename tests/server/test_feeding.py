@@ -27,7 +27,7 @@ def test_a_run_made_and_fed_by_requests_alone_is_read_back(server: Running) -> N
         f"/runs/{run}/log",
         [
             {"step": 5, "metrics": {"loss": "NaN", "note": "hello"}, "time_ms": 1_700_000_000_123.25},
-            {"metrics": {"loss": "-Infinity"}},
+            {"metrics": {"loss": "-Infinity", "at": {"$datetime": "2026-01-01T00:00:00+01:00"}, "on": {"$date": "2026-01-01"}}},
         ],
     )
     done = server.api("POST", f"/runs/{run}/finish", {"state": "failed", "reason": "out of patience"})
@@ -39,7 +39,8 @@ def test_a_run_made_and_fed_by_requests_alone_is_read_back(server: Running) -> N
     assert chart(server, run, "val/acc")["pv"] == [0.1]
     detail = server.api("GET", f"/runs/{run}").json
     assert (detail["config"], detail["tags"], detail["name"]) == ({"lr": 0.1}, ["x"], "by hand")
-    assert server.api("GET", f"/runs/{run}/media").json["items"][0]["text"] == "hello"
+    others = {item["name"]: (item["type"], item["text"]) for item in server.api("GET", f"/runs/{run}/media").json["items"]}
+    assert others == {"note": ("text", "hello"), "at": ("datetime", "2026-01-01T00:00:00+01:00"), "on": ("date", "2026-01-01")}
     exact = server.api("POST", "/series", {"lines": [{"run": run, "name": "loss"}]}, COLUMNS).body
     meta, arrays = columns.decode(exact)
     assert np.frombuffer(arrays["times"][1], "<i8")[1] == 1_700_000_000_123_250

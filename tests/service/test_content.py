@@ -33,6 +33,22 @@ def test_config_patches_are_merged_and_deleted_by_path(inside: Inside) -> None:
     ]  # fmt: skip
 
 
+def test_a_datetime_in_a_config_is_one_value(inside: Inside) -> None:
+    early, late = {"$datetime": "2026-01-01T00:30:00+02:00"}, {"$datetime": "2025-12-31T23:00:00+00:00"}
+    made = []
+    for when in (late, early, "2020-01-01", {"$datetime": "soon"}):
+        made.append(inside.started().patch(config={"when": {"a": 1}, "day": early}).patch(config={"when": when, "day": {"$date": "2026-01-01"}}))
+        made[-1].send()
+    made[0].patch(config={"when": {"b": 2}}).patch(config={"when": late}).send()
+
+    assert inside.runs.detail(made[0].run)["config"] == {"when": late, "day": {"$date": "2026-01-01"}}
+    found = inside.runs.list(sort="config.when", columns="config.when")
+    cells = [row["cells"][0] for row in found["runs"]]
+    assert cells == ["2020-01-01", early, late, None]  # a text before datetimes, these by the moment and not by their digits
+    types = {column["name"]: column["type"] for column in inside.runs.columns("digits")["config"]}
+    assert types == {"when": "mixed", "day": "date", "when/a": "int", "when/$datetime": "text"}
+
+
 def test_nonfinite_numbers_of_a_config_are_spelled_as_text(inside: Inside) -> None:
     process = inside.started()
     process.payloads.append(process.payloads[0][:0] + _patch_with_nan(process))

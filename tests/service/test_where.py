@@ -15,7 +15,8 @@ RUN = {
     "state": "running", "name": "cnn-12", "tags": ["baseline", "x"], "owner": "ann", "group": None, "created": 1_767_225_600_000,
     "number": 3, "archived": False, "notes": "", "step": 100, "config.opt/lr": 1e-4, "config.layers": [1, 2], "config.model": "cnn",
     "config.flag": True, "config.bad": "NaN", "summary.val/acc.max": 0.95, "summary.acc.last": 0.9, "summary.loss.last": float("nan"),
-    "summary.a.b.last": 7, "summary.loss.min": 0.5,
+    "summary.a.b.last": 7, "summary.loss.min": 0.5, "config.when": {"$datetime": "2026-01-01T01:00:00.000001+01:00"},
+    "config.naive": {"$datetime": "2026-01-01T00:00:00"}, "config.day": {"$date": "2026-01-01"}, "config.text": "2026-01-01T00:00:00",
 }  # fmt: skip
 
 
@@ -57,6 +58,12 @@ RUN = {
         'summary["a.b"] == 7',
         "not notes",
         "step >= 1e2",
+        'config.when == "2026-01-01T00:00:00.000001Z" and "2026-01-01T00:00:00.000001" in [config.when]',
+        'config.when > "2026-01-01" and config.when < "2026-01-01T00:00:01" and config.when > "2026-01-01T00:59+01:00"',
+        "config.when > created and config.naive == created and config.day <= created and config.naive == 1767225600000",
+        "config.day == config.naive and config.when > config.day and config.when and config.when != 3",
+        'config.when ~ "T01:00" and config.day ~ "^2026-01-01$"',
+        'config.text == "2026-01-01T00:00:00" and config.text == config.naive and config.text > "2026"',
         "((((state))))",
         'name == "cnn-12"',
         '"a" < "b"',
@@ -81,6 +88,9 @@ def test_expressions_that_fit_the_run(text: str) -> None:
         "nan",
         "0",
         "archived",
+        'config.when == "soon" or config.when > "soon" or config.when < "soon" or config.when > "zzz"',
+        'config.text == "2026-01-01T00:00:00Z" or config.text == 1767225600000',
+        'config.when == "2026-01-01" or config.when == true or config.when > null',
         'state == "Running"',
         "summary.absent >= 0 or summary.absent < 0",
         "true and false or false",
