@@ -3,8 +3,8 @@
 import csv
 import io
 import json
-import re
 import math
+import re
 from pathlib import Path
 
 import pyarrow.parquet as parquet

@@ -37,8 +37,9 @@ def test_a_datetime_in_a_config_is_one_value(inside: Inside) -> None:
     early, late = {"$datetime": "2026-01-01T00:30:00+02:00"}, {"$datetime": "2025-12-31T23:00:00+00:00"}
     made = []
     for when in (late, early, "2020-01-01", {"$datetime": "soon"}):
-        made.append(inside.started().patch(config={"when": {"a": 1}, "day": early}).patch(config={"when": when, "day": {"$date": "2026-01-01"}}))
-        made[-1].send()
+        process = inside.started().patch(config={"when": {"a": 1}, "day": early})
+        made.append(process.patch(config={"when": when, "day": {"$date": "2026-01-01"}}))
+        process.send()
     made[0].patch(config={"when": {"b": 2}}).patch(config={"when": late}).send()
 
     assert inside.runs.detail(made[0].run)["config"] == {"when": late, "day": {"$date": "2026-01-01"}}
