@@ -67,3 +67,12 @@ LISTENS = """
 
     farwatch.listen(train, project="digits", name="trainer", console=False, system=False)
 """
+
+FLAT = """
+    import farwatch, random, sys, time
+    run = farwatch.init("digits", id=sys.argv[1], name="tall-fox", console=False, system=False)
+    for step in range(2500):
+        run.log({"loss": max(0.2, 1.0 - step / 250) + 1e-4 * random.random()}, step=step)
+        time.sleep(0.01)
+    run.finish()
+"""

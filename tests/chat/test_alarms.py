@@ -7,7 +7,7 @@ from typing import Any
 
 from farwatch.bridges.base import Address
 from tests.chat.party import Party
-from tests.chat.programs import COUNTS, SPIKES, STEERED
+from tests.chat.programs import COUNTS, FLAT, SPIKES, STEERED
 from tests.faults.machine import until
 
 BO = 7002
@@ -222,3 +222,20 @@ def test_late_press_asks_back_and_a_forged_one_does_nothing(tmp_path: Path) -> N
 def _press(post: Any, data: str) -> dict[str, Any]:
     sender = {"id": 7001, "is_bot": False, "first_name": "Ann"}
     return {"callback_query": {"id": "555", "from": sender, "message": post.shown(), "chat_instance": "1", "data": data}}
+
+
+def test_flat_loss_is_one_hint_without_a_sound(tmp_path: Path) -> None:
+    """W20: a loss that is flat for the configured time causes exactly one message; a hint wakes nobody."""
+    with Party(tmp_path) as party:
+        party.start_server()
+        party.pair()
+        with party.api() as api:
+            api.set_rules({"plateau": {"after_s": 4, "share": 0.2}})
+        party.train(FLAT, "fox")
+
+        hint = party.message_with("△ tall-fox", 60)
+        assert "flat" in hint.text and hint.silent
+        party.message_with("finished after", 60)
+        assert sum("tall-fox #1: loss has been flat" in text for text in party.texts()) == 1
+        with party.api() as api:
+            assert [(alert.rule, alert.row["told"][0]["who"]) for alert in api.alerts("digits")] == [("plateau", "Ann")]

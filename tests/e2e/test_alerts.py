@@ -215,3 +215,26 @@ def test_alert_and_reason_are_in_the_language_of_the_page(
         expect(page.locator("header.head")).to_contain_text("失败")
         expect(page.locator("header.head")).to_contain_text("被信号 9 终止")
     context.close()
+
+
+FLAT = """
+import random, sys, time, farwatch
+
+run = farwatch.init(project=sys.argv[1], name=sys.argv[2], system=False, console=False)
+for step in range(100_000):
+    run.log({"loss": max(0.2, 1.0 - step / 250) + 1e-4 * random.random()}, step=step)
+    time.sleep(0.01)
+"""
+
+
+def test_flat_loss_is_one_hint_on_the_page(server: Server, page: Page, project: str) -> None:
+    """W20: flat for the configured time: exactly one alert, and no lamp."""
+    ask(server, "rules", {"rules": {"plateau": {"after_s": 4, "share": 0.2}}}, "PUT")
+    with trained(server, project, FLAT) as (run, _):
+        open_run(page, server, run)
+        told = page.get_by_role("link", name=re.compile("loss has been flat"))
+        expect(told).to_be_visible(timeout=40_000 * pace.slowness())
+        told.click()
+
+        expect(page.get_by_role("article", name=re.compile("loss has been flat"))).to_have_count(1)
+        assert [(row["rule"], row["level"]) for row in ask(server, f"alerts?run={run.id}")["alerts"]] == [("plateau", "hint")]
