@@ -1,4 +1,4 @@
-"""What both test files of Telegram use."""
+"""What the test files of Telegram use."""
 
 import asyncio
 import contextlib
@@ -62,6 +62,16 @@ def run(test: Callable[[TelegramBridge, FakeTelegram], Awaitable[None]]) -> None
                 await asyncio.wait_for(test(bridge, fake), 60)
             finally:
                 await bridge.close()
+
+    asyncio.run(whole())
+
+
+def with_fake(test: Callable[[FakeTelegram], Awaitable[None]]) -> None:
+    """Run one test with a fake alone."""
+
+    async def whole() -> None:
+        async with FakeTelegram() as fake:
+            await asyncio.wait_for(test(fake), 60)
 
     asyncio.run(whole())
 
