@@ -245,6 +245,20 @@ def test_lag_is_shown(inside: Inside) -> None:
     }
 
 
+def test_nothing_is_on_its_way_once_the_goodbye_has_come_whatever_the_last_beat_said(inside: Inside) -> None:
+    process, other = inside.started(), inside.started(rank=1)
+    process.add(Kind.FILE, {"path": "model.pt", "spool": "model.pt", "size": 3_000, "mtime_ms": 1}).goodbye().send()
+
+    inside.beat(process, records_behind=1, bytes_behind=3_400)  # measured before the goodbye was sent; the agent's last word
+    waiting = inside.runs.detail(process.run)["lag"]
+    inside.runs.spooled(process.id, "model.pt", "0" * 64, 3_000, None)
+
+    assert waiting == {"records": 0, "bytes": 3_400, "set_aside": 0, "files": 1}
+    assert not any(inside.runs.costs(process.run)["lag"].values())
+    inside.beat(other, records_behind=7)
+    assert inside.runs.detail(other.run)["lag"]["records"] == 7
+
+
 @pytest.mark.parametrize("known", [{"exit_code": 4}, {"killed_by": "ann"}])
 def test_lag_is_gone_also_where_the_agent_corrects_the_goodbye(inside: Inside, known: dict) -> None:
     process = inside.started().log({"a": 1.0})

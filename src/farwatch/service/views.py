@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from farwatch.service.summary import STATS, Rule, Summaries, main_metric, rule_o
 from farwatch.service.table import RunTable, plain
 from farwatch.settings import Settings
 from farwatch.store.base import SeriesInfo, SeriesKey, Store
-from farwatch.store.meta import Meta, RunRow
+from farwatch.store.meta import Meta, RunRow, WriterRow
 from farwatch.wire.ids import short_id
 from farwatch.wire.states import State
 
@@ -187,10 +187,7 @@ class RunViews:
             "gaps": gaps, "steer": steerable(detail.steer, FED if run.role == "http" else None), "advice": self.advice_of(run),
             "traceback": detail.traceback, "argv": detail.argv,
             "python": detail.python, "url": self.url(run), "restartable": any(row.role == "runner" and row.agent for row in writers),
-            "lag": {
-                "records": sum(row.records_behind for row in writers), "bytes": sum(row.bytes_behind for row in writers),
-                "set_aside": sum(row.set_aside for row in writers), "files": missing,
-            },
+            "lag": _lag(writers, missing),
         }  # fmt: skip
 
     def summary(self, run: RunRow) -> dict[str, Any]:
@@ -378,6 +375,16 @@ def _metric(
         "goal": rule.goal,
         "unit": rule.unit,
     }
+
+
+def _lag(writers: Sequence[WriterRow], missing: int) -> dict[str, int]:
+    """What is on its way. A goodbye is the last record of its journal: what its agent said before, and will not correct, is over."""
+    open_ = [row for row in writers if row.ending != "goodbye"]
+    return {
+        "records": sum(row.records_behind for row in open_),
+        "bytes": sum(row.bytes_behind for row in (writers if missing else open_)),  # those of files count, too
+        "set_aside": sum(row.set_aside for row in writers), "files": missing,
+    }  # fmt: skip
 
 
 def _add_meters(meters: Iterable[dict[str, Any] | None]) -> dict[str, Any]:
