@@ -117,6 +117,8 @@ def test_wrong_token_connects_nothing(idle: Party) -> None:
         (("connect", "--remove", "nothing"), "nothing"),
         (("pair", "--list", "Ann"), "alone"),
         (("pair", "--remove", "Ann"), "chat/3"),
+        (("pair", "--set", "1"), "nothing to change"),
+        (("pair", "--set", "1", "quiet=always"), "23:00-08:00"),
     ],
 )
 def test_wrong_calls_say_what_is_wrong(idle: Party, words: tuple[str, ...], part: str) -> None:
@@ -134,6 +136,18 @@ def test_people_are_paired_listed_and_removed(party: Party, tmp_path: Path) -> N
     out, _ = waiting.communicate(timeout=60)
     person = json.loads(out)["person"]
     assert (person["name"], person["scopes"]) == ("Bo", ["read", "start"])
+
+    chat = person["chats"][0]
+    changed = command(party, "pair", "--set", person["no"], "quiet=23:00-08:00", "zone=Europe/Berlin", "lang=zh", "--json")
+    assert json.loads(changed.stdout)["settings"] == {
+        "quiet": {"from": "23:00", "to": "08:00", "alarms": True}, "zone": "Europe/Berlin", "lang": "zh",
+    }  # fmt: skip
+    assert command(party, "pair", "--set", f"chat/{chat}", "detail=minimal", "events=no").returncode == 0
+    assert "23:00-08:00" in command(party, "pair", "--list").stdout
+    told = json.loads(command(party, "pair", "--list", "--json").stdout)
+    assert [one["settings"] for one in told["chats"]] == [{"detail": "minimal", "events": False}]
+    wrong = command(party, "pair", "--set", f"chat/{chat}", "detail=everything")
+    assert (wrong.returncode, "detail is full or minimal" in wrong.stderr) == (2, True)
 
     removed = command(party, "pair", "--remove", person["no"])
 
@@ -216,7 +230,7 @@ def test_wechat_is_connected_by_a_scan(party: Party) -> None:
     serving = fake.serving()
     party.on_loop(serving.__aenter__())
     try:
-        with Terminal(party, "connect", "wechat", f"url={fake.url}", "--no-wait") as screen:
+        with Terminal(party, "connect", "wechat", f"url={fake.url}") as screen:
             screen.shows("one bot program at a time")
             screen.shows("scan the new one")
             first, second = screen.text.split("https://liteapp.weixin.qq.com/q/qr-1")[0], screen.shows("qr-2").split("qr-1")[1]
@@ -225,9 +239,11 @@ def test_wechat_is_connected_by_a_scan(party: Party) -> None:
             screen.types("４８２１")
             screen.shows("connected; write the bot any message")
             screen.shows("connect a second way")
-            shown = screen.shows("is good once")
-            assert fake.secret not in shown
-            screen.ends()
+            screen.shows("paired: ")
+            screen.shows("Send a test?")
+            screen.types("n")
+            assert screen.ends() == 0
+            assert fake.secret not in screen.text and "is good once" not in screen.text
         assert fake.codes == 2
     finally:
         party.on_loop(serving.__aexit__(None, None, None))

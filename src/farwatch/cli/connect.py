@@ -109,8 +109,10 @@ def _connect(contact: Contact, asked: Asked, channels: Mapping[str, dict[str, An
     if channel is None:
         raise FarwatchError(f"`{asked.name}` was not connected")
     say(f"{clean(about['title'])} is connected" + (f" as {clean(called)}" if called else "") + f", as the channel {asked.name}")
-    offer, person = None, None
-    if channel["two_way"] and asked.pairs:
+    offer, person = None, _scanned(contact, asked)
+    if person is not None:
+        greet(person)
+    elif channel["two_way"] and asked.pairs:
         before = identities(contact)
         offer = ask_code(contact, name=None, scopes=asked.may, person=None, channel=asked.name)
         show_code(offer)
@@ -123,6 +125,18 @@ def _connect(contact: Contact, asked: Asked, channels: Mapping[str, dict[str, An
         emit_json({"channel": channel, "called": called, "pairing": offer, "person": person, "tests": tested})
     elif offer is not None and person is None:
         emit(offer["code"])
+
+
+def _scanned(contact: Contact, asked: Asked) -> dict[str, Any] | None:
+    """Who has scanned the code just now: that was as good as a pairing code."""
+    if not asked.kind["scan"]:
+        return None
+    people = contact.get("/people")["people"]
+    found = [
+        (one["paired_ms"], {**person, "channel": asked.name, "user_name": one["user_name"]})
+        for person in people for one in person["identities"] if one["channel"] == asked.name
+    ]  # fmt: skip
+    return max(found, key=lambda one: one[0])[1] if found else None
 
 
 # --- what is asked for
@@ -172,9 +186,10 @@ def _say_steps(about: Mapping[str, Any]) -> None:
 
 
 def _prompted(asked: Asked, values: Mapping[str, str], known: Mapping[str, Any] | None) -> dict[str, str]:
-    """Ask for what is missing: what the service needs, or, where it needs one of several things, each."""
+    """Ask for what is missing: what the service needs, or, where it may need one of several things, each."""
     fields: list[dict[str, Any]] = asked.kind["fields"]
-    wanted = [one for one in fields if one["required"]] or [one for one in fields if not one["default"]]
+    open_ended = any(one["secret"] and not one["required"] for one in fields)  # several ways, or a log-in that some servers want
+    wanted = [one for one in fields if (not one["default"] if open_ended else one["required"])]
     kept = known["values"] if known is not None else {}
     found = {}
     for one in wanted:

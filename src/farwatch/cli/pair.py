@@ -17,30 +17,37 @@ LOOK_S = 1.0
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("words", nargs=-1, metavar="[NAME]")
 @click.option("--may", type=click.Choice(SCOPES), multiple=True, help="What they may; default: read and steer. May be given several times.")
 @click.option("--person", type=int, metavar="NO", help="Another account of this person, by their number in the list.")
 @click.option("--channel", metavar="NAME", help="The code counts on this channel only.")
 @click.option("--wait", is_flag=True, help="Wait until somebody has sent the code; exit with 1 if nobody does.")
 @click.option("--list", "listing", is_flag=True, help="List people, their chats, and strangers who have written.")
 @click.option("--remove", metavar="NO", help="Make person NO a stranger again; with chat/NO, send nothing more to that chat.")
+@click.option("--set", "change", metavar="NO", help="Change person NO, or chat/NO, by words FIELD=VALUE such as quiet=23:00-08:00.")
 @server_options
 def pair(
-    name: str | None, may: tuple[str, ...], person: int | None, channel: str | None, wait: bool, listing: bool, remove: str | None,
-    as_json: bool, server: str | None,
+    words: tuple[str, ...], may: tuple[str, ...], person: int | None, channel: str | None, wait: bool, listing: bool, remove: str | None,
+    change: str | None, as_json: bool, server: str | None,
 ) -> None:  # fmt: skip
     """Make a code for NAME (default: you), to be sent to the bot in a chat. It is good once, for ten minutes.
 
-    What was paired may be told of runs, and with `--may steer` stop and change them; `--may start` starts new ones.
+    Whoever was paired is told of runs, with `--may steer` stops and changes them, and with `--may start` starts new ones. Fields of a
+    person: quiet, zone, lang, name; of a chat: detail (full, minimal), progress (edit, off), alarms, events, projects, lang.
     """
-    if (listing or remove) and (name or may or person or channel or wait):
-        raise UsageError("--list and --remove stand alone")
+    if sum(map(bool, (listing, remove, change))) > 1 or ((listing or remove) and words) or (
+        (listing or remove or change) and (may or person or channel or wait)
+    ):
+        raise UsageError("--list, --remove and --set stand alone")
+    name = " ".join(words) or None
     with Api(server) as api:
         contact = api._contact
         if listing:
             _list(contact.get("/people"), as_json)
         elif remove:
             _remove(contact, remove, as_json)
+        elif change:
+            _change(contact, change, words, as_json)
         else:
             offer = ask_code(contact, name=name, scopes=may, person=person, channel=channel)
             before = identities(contact) if wait else frozenset()
@@ -155,12 +162,51 @@ def _last(delivery: Mapping[str, Any] | None) -> str:
     return "" if delivery is None else f"{delivery['outcome']}, {moment(delivery['at_ms'])}"
 
 
-def _remove(contact: Contact, word: str, as_json: bool) -> None:
+def _place(word: str) -> str:
+    """The path of a person or a chat, as people write them."""
     kind, slash, number = word.rpartition("/")
     if not (number.isascii() and number.isdigit()) or (slash and kind != "chat"):
         raise UsageError(f"no number of a person or chat: `{clean(word[:60])}`", hint="farwatch pair --list shows them; chat/3 is chat 3")
-    contact.send("DELETE", f"/{'chats' if slash else 'people'}/{quoted(number)}")
+    return f"/{'chats' if slash else 'people'}/{quoted(number)}"
+
+
+def _remove(contact: Contact, word: str, as_json: bool) -> None:
+    contact.send("DELETE", _place(word))
     if as_json:
-        emit_json({"removed": int(number), "what": "chat" if slash else "person"})
+        emit_json({"removed": word})
     else:
-        say(f"{'chat' if slash else 'person'} {number} is removed")
+        say(f"{clean(word)} is removed")
+
+
+def _change(contact: Contact, word: str, words: Sequence[str], as_json: bool) -> None:
+    path, asked = _place(word), {}
+    for one in words:
+        key, sign, value = one.partition("=")
+        if not sign or not key:
+            raise UsageError(f"a field is written FIELD=VALUE, not: `{clean(one[:60])}`", hint="such as quiet=23:00-08:00 or lang=zh")
+        asked[key] = _value(key, value.strip())
+    if not asked:
+        raise UsageError("there is nothing to change", hint=f"farwatch pair --set {word} quiet=23:00-08:00")
+    told = contact.send("PATCH", path, asked)
+    if as_json:
+        emit_json(told)
+    else:
+        say(f"{clean(word)}: " + ", ".join(f"{key} = {clean(value)}" for key, value in sorted(told["settings"].items())))
+
+
+def _value(key: str, text: str) -> Any:
+    """A field as the server takes it; an empty one goes back to the default."""
+    if key == "name":
+        return text
+    if text == "" or (key == "quiet" and text == "off"):
+        return None
+    if key == "quiet":
+        begin, dash, end = text.partition("-")
+        if not dash:
+            raise UsageError(f"quiet hours are written like 23:00-08:00, not: `{clean(text[:60])}`")
+        return {"from": begin.strip(), "to": end.strip()}
+    if key == "projects":
+        return [one.strip() for one in text.split(",") if one.strip()]
+    if key in ("alarms", "events"):
+        return {"yes": True, "on": True, "no": False, "off": False}.get(text, text)
+    return text

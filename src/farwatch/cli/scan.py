@@ -24,7 +24,7 @@ def log_in(contact: Contact, name: str, *, ask: bool, clock: Clock | None = None
     path = f"/channels/{quoted(name)}/login"
     state = contact.send("POST", path, {"again": True})
     say(clean(state["text"]))
-    drawn, said = "", ""
+    drawn, said = "", state["text"]
     while True:
         if state["link"] and state["link"] != drawn:
             drawn = state["link"]
