@@ -246,7 +246,7 @@ def test_lag_is_shown(inside: Inside) -> None:
 
 
 def test_nothing_is_on_its_way_once_the_goodbye_has_come_whatever_the_last_beat_said(inside: Inside) -> None:
-    process, other = inside.started(), inside.started(rank=1)
+    process, other = inside.started(), inside.started()
     process.add(Kind.FILE, {"path": "model.pt", "spool": "model.pt", "size": 3_000, "mtime_ms": 1}).goodbye().send()
 
     inside.beat(process, records_behind=1, bytes_behind=3_400)  # measured before the goodbye was sent; the agent's last word
