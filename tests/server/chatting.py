@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serving import Reply, Running, running, until
+from serving import SOURCE, Reply, Running, running, until
 
 from farwatch.bridges.base import Address
 from farwatch.testing.bridges import Seen
@@ -124,4 +128,50 @@ def answered(reply: Reply) -> Any:
     return reply.json
 
 
-__all__ = ["TOKEN", "Telegram", "answered", "channel", "connected", "fresh", "ilink", "paired", "person", "running", "telegram", "until"]
+class Environed(Running):
+    """A server whose environment connects it, or in which `before` is run first."""
+
+    def __init__(self, folder: Path, *, environ: dict[str, str] | None = None, before: str = "", level: str = "INFO") -> None:
+        super().__init__(folder)
+        self._environ, self._before, self._level = environ or {}, before, level
+
+    def start(self, *extra: str) -> "Running":
+        code = f"import os\nos.environ.update({self._environ!r})\n{self._before}\nfrom farwatch.server.__main__ import main\nmain()"
+        options = ["--json", "--port", "0", "--log", self._level, "--dir", str(self.folder)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("FARWATCH_")}
+        with open(self.folder.parent / (self.folder.name + ".log"), "a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", code, *options], stdout=subprocess.PIPE, stderr=log, text=True, cwd="/",
+                env={**environment, "PYTHONPATH": str(SOURCE)},
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.log
+        self.told = json.loads(line)
+        return self
+
+
+class Ended:
+    """Ends a server as `contextlib.closing` wants it."""
+
+    def __init__(self, server: Running) -> None:
+        self.close = server.stop
+
+
+def holders(folder: Path, word: str) -> set[str]:
+    """Files below a folder in which a word stands, as it is or as databases and JSON may write it."""
+    forms = {word.encode(), json.dumps(word)[1:-1].encode(), word.encode("utf-16-le")}
+    return {path.name for path in folder.rglob("*") if path.is_file() and any(form in path.read_bytes() for form in forms)}
+
+
+def command(server: Running, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line beside a server."""
+    environ = {**os.environ, "FARWATCH_DIR": str(server.folder), "PYTHONPATH": str(SOURCE)}
+    done = [sys.executable, "-m", "farwatch.cli", *words]
+    return subprocess.run(done, capture_output=True, timeout=60, check=False, env=environ, text=True)
+
+
+__all__ = [
+    "TOKEN", "Ended", "Environed", "Telegram", "answered", "channel", "command", "connected", "fresh", "holders", "ilink", "paired",
+    "person", "running", "telegram", "until",
+]  # fmt: skip
