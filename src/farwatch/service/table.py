@@ -17,6 +17,7 @@ from farwatch.clock import Clock
 from farwatch.errors import QueryError
 from farwatch.service import where as language
 from farwatch.service.activity import Activity
+from farwatch.service.comparing import number_of
 from farwatch.service.config import flatten, type_name
 from farwatch.service.regex import Deadline
 from farwatch.service.summary import EMPTY, STATS, Summaries, Summary, rule_of
@@ -349,7 +350,7 @@ class RunTable:
         else:
             now_ms = self._now_ms()
             values = [_of_row(run, field.root, now_ms) for run in runs]
-        numbers = [value if isinstance(value, int | float) else language.number_of(value) for value in values]
+        numbers = [value if isinstance(value, int | float) else number_of(value) for value in values]
         if all(number is not None or value is None for number, value in zip(numbers, values, strict=True)):
             keys: NDArray[np.float64] = np.array(
                 [math.nan if number is None else float(number) for number in numbers], np.float64

@@ -23,10 +23,11 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from farwatch.errors import QueryError
+from farwatch.service.comparing import contains, equal, less, truth
 from farwatch.service.regex import Pattern, compile_pattern
 from farwatch.wire import moments
 
@@ -262,7 +263,7 @@ class _Parser:
             self.expect("in", 'as in: "baseline" not in tags')
             inside = self.membership(left)
             return lambda lookup: not inside(lookup)
-        return lambda lookup: _truth(left(lookup))
+        return lambda lookup: truth(left(lookup))
 
     def as_times(self, left: Value, kind: Any, right: Value, other: Any, at: int) -> tuple[Value, Value]:
         """Turn a text compared with a time into milliseconds."""
@@ -299,7 +300,7 @@ class _Parser:
         close = {"[": "]", "(": ")"}.get(self.now.value) if self.now.kind == "op" else None
         if close is None:
             held, _ = self.value()
-            return lambda lookup: _contains(held(lookup), left(lookup))
+            return lambda lookup: contains(held(lookup), left(lookup))
         self.place += 1
         items: list[Value] = []
         while not self.take(close):
@@ -308,7 +309,7 @@ class _Parser:
                 if self.take(close):
                     break
             items.append(self.value()[0])
-        return lambda lookup: _contains([item(lookup) for item in items], left(lookup))
+        return lambda lookup: contains([item(lookup) for item in items], left(lookup))
 
     def value(self) -> "tuple[Value, _Literal | str | None]":
         """A value, and what it is: a literal, the name of a column, or neither."""
@@ -423,68 +424,15 @@ def _nearest(name: str) -> str | None:
     return known.get(name.lower().replace("_", ""))
 
 
-def number_of(value: Any) -> float | int | None:
-    """A number, a boolean, or the text of a non-finite number as a number; None for anything else."""
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, int | float):
-        return value
-    if value in ("NaN", "Infinity", "-Infinity"):
-        return float(value)
-    return None
-
-
-def _alike(left: Any, right: Any) -> tuple[Any, Any]:
-    """Both as microseconds since 1970 if one is a datetime and the other says a time; else as they are."""
-    if not isinstance(left, Mapping) and not isinstance(right, Mapping):
-        return left, right
-    a, b = moments.moment_of(left), moments.moment_of(right)
-    if a is None and b is None:
-        return left, right
-    return _instant(left if a is None else a), _instant(right if b is None else b)
-
-
-def _instant(value: Any) -> Any:
-    """Microseconds since 1970 of a datetime, of its text or of a number of milliseconds; anything else as it is."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-    if isinstance(value, date):
-        return moments.instant_us(value)
-    return value * 1000 if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _equal(left: Any, right: Any) -> bool:
-    if left is None or right is None:
-        return left is None and right is None
-    left, right = _alike(left, right)
-    a, b = number_of(left), number_of(right)
-    if a is not None and b is not None:
-        return a == b or (a != a and b != b)  # `summary.loss == nan` finds what diverged
-    return type(left) is type(right) and left == right
-
-
-def _less(left: Any, right: Any, equal: bool) -> bool:
-    left, right = _alike(left, right)
-    a, b = number_of(left), number_of(right)
-    if a is not None and b is not None:
-        return a <= b if equal else a < b
-    if isinstance(left, str) and isinstance(right, str):
-        return left <= right if equal else left < right
-    return False
-
-
 def _compare(operator: str, left: Value, right: Value) -> Test:
     if operator == "==":
-        return lambda lookup: _equal(left(lookup), right(lookup))
+        return lambda lookup: equal(left(lookup), right(lookup))
     if operator == "!=":
-        return lambda lookup: not _equal(left(lookup), right(lookup))
-    equal = operator.endswith("=")
+        return lambda lookup: not equal(left(lookup), right(lookup))
+    or_equal = operator.endswith("=")
     if operator.startswith("<"):
-        return lambda lookup: _less(left(lookup), right(lookup), equal)
-    return lambda lookup: _less(right(lookup), left(lookup), equal)
+        return lambda lookup: less(left(lookup), right(lookup), or_equal)
+    return lambda lookup: less(right(lookup), left(lookup), or_equal)
 
 
 def _matches(value: Value, pattern: Pattern) -> Test:
@@ -498,15 +446,3 @@ def _matches(value: Value, pattern: Pattern) -> Test:
         return False
 
     return test
-
-
-def _contains(held: Any, value: Any) -> bool:
-    if isinstance(held, list | tuple):
-        return any(_equal(item, value) for item in held)
-    if isinstance(held, Mapping):
-        return isinstance(value, str) and value in held
-    return isinstance(held, str) and isinstance(value, str) and value in held
-
-
-def _truth(value: Any) -> bool:
-    return value == value and bool(value)
