@@ -236,6 +236,23 @@ def test_what_is_behind_is_told_until_nothing_is(server: FakeServer, journal: Wr
     assert server.beats[-1]["writers"] == {} and shipment.dormant and not sender.shipper.owes
 
 
+def test_file_that_has_come_between_two_looks_is_told_to_the_trainer(server: FakeServer, tmp_path: Path) -> None:
+    """It waits for a note that says so; a file may be named, found and sent before the next look at its journal."""
+    journal = WrittenJournal(tmp_path)
+    journal.steps(5)
+    sender = Sender(server, journal)
+    (shipment,) = sender.shipments
+    sender.ship()
+    unknown = shipment.folder.answer()["files_behind"]
+
+    shipment.files_seen = len(shipment.reader.named)  # as the file sender says when all have been sent
+    sender.shipper.turn()
+    known = shipment.folder.answer()["files_behind"]
+    sender.close()
+
+    assert (unknown, known) == (1, 0)
+
+
 def test_refused_journal_does_not_block_another(server: FakeServer, tmp_path: Path) -> None:
     first, second = (WrittenJournal(tmp_path) for _ in range(2))
     first.steps(5)

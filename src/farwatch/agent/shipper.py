@@ -429,7 +429,8 @@ class Shipper:
         """Tell the trainer, who may be waiting, and `farwatch status`: at most every 0.25 s while it goes on."""
         if (not s.registered and s.refused is None) or (not s.server and s.complete):
             return
-        noted = (s.acknowledged, s.files_behind, s.complete)
+        files_behind = s.files_behind if s.files_known else max(1, s.files_behind)
+        noted = (s.acknowledged, files_behind, s.complete)
         now_us = self._clock.mono_us()
         if noted == s.noted and not at_once:
             return
@@ -442,7 +443,7 @@ class Shipper:
             "server_id": s.server_id,
             "address": self._transport.address if self._transport is not None else None,
             "expected": s.reader.journal_number(s.acknowledged),
-            "files_behind": s.files_behind if s.files_known else max(1, s.files_behind),
+            "files_behind": files_behind,
             "complete": s.complete,
             "set_aside": s.set_aside,
             "contact_ms": self._clock.wall_us() // 1000,
