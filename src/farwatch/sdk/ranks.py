@@ -2,13 +2,13 @@
 
 Safe points are counted, each kind by itself, from the first one after the ranks have met: `poll(all_ranks=True)`, `poll()`, the
 end of a step of `progress` or an integration, and the first `log` of each new step. Of the kinds that every rank comes by, the
-first in this order is the one at which commands are done. `accord` is how ranks agree on the count; this is what they then do.
+first in this order is the one at which commands are done. `counted` counts, `accord` is how ranks agree on a count; this is what
+they then do.
 
 Only rank 0 writes into the journal. Whatever goes wrong here, the training goes on: steering is off, and the page says why.
 """
 
 import contextlib
-import math
 import threading
 import time
 import uuid
@@ -19,48 +19,36 @@ from pathlib import Path
 from typing import Any
 
 from farwatch.sdk.accord import KINDS, Agreed, Member, Root
-from farwatch.sdk.board import BoardGone, find_board
+from farwatch.sdk.board import find_board
+from farwatch.sdk.counted import CountedSteering
 from farwatch.sdk.hand import Hand
 from farwatch.sdk.inbox import Inbox
-from farwatch.sdk.rank import Bell, Ending, Quiet
-from farwatch.sdk.steering import PATIENCE_STEPS, PAUSE_CARE_S, PAUSE_LOOK_S, Steering
-from farwatch.sdk.stopped import Stopped, leaving, stop_reason
+from farwatch.sdk.rank import Ending
+from farwatch.sdk.steering import PAUSE_CARE_S, PAUSE_LOOK_S
 from farwatch.wire.commands import CommandState, Op, Order, newest_wishes
 
-GLANCE_S = 0.01  # how often rank 0 looks whether somebody asks for something
 ENDLESS_US = 1 << 62
 MEET_POINTS = 10_000  # safe points until which the ranks may meet
 KNOWN_LOOK_S = 0.01
 BEAT_S = 1.0
 
 
-class RankedSteering(Steering):
+class RankedSteering(CountedSteering):
     """The commands of one rank. *Threads*, *Errors*: as `Steering`.
 
     `nth`: which `init` of its process it belongs to. `wait_s`: longest wait for another rank, or for the store of all.
     """
 
-    many = True
-
     def __init__(
         self, run: Hand, inbox: Inbox | None, *, kept: Path | None, pause_max_s: float, rank: int, world_size: int, nth: int,
         wait_s: float,
     ) -> None:  # fmt: skip
-        super().__init__(run if rank == 0 else Quiet(run, self), inbox, kept=kept, pause_max_s=pause_max_s)
-        self._whole = run.run
-        self.bell = Bell(self._whole)
-        self._rank, self._world_size, self._nth, self._wait_s = rank, world_size, nth, wait_s
-        self._root: Root | None = None
-        self._member: Member | None = None
-        self._counts = dict.fromkeys(KINDS, 0)
-        self._looks = dict.fromkeys(KINDS, 0.0)  # when to look at the others at a safe point of a kind, by the clock; 0: at the next one
-        self._care_ns = 0  # when the run has to look around next, ranks aside
+        super().__init__(run, inbox, kept=kept, pause_max_s=pause_max_s, rank=rank)
+        self._world_size, self._nth, self._wait_s = world_size, nth, wait_s
         self._before_met = 0
-        self._final = False  # off for good
         self._agreed: Agreed | None = None  # what is being done
         self._troubles: list[list[str]] = []
         self._ending: Ending | None = None
-        self._endings: list[Ending] = []
         self._set_before, self._kept.values = self._kept.values, {}  # not by this rank alone
 
     def declare_knob(self, name: str, default: Any, **about: Any) -> Any:
@@ -72,104 +60,7 @@ class RankedSteering(Steering):
             self._waiting.append(Order(f"keep-{uuid.uuid4().hex}", 0, Op.SET, args, str(kept.get("actor")), "resume", ENDLESS_US))
         return knob
 
-    # --- safe points
-
-    def safe_point(self, *, full: bool, advanced: bool, all_ranks: bool = False) -> None:
-        """See `Steering`."""
-        if full:
-            self._count("all" if all_ranks else "poll")
-        elif self._serves():
-            self._run.heard = 0
-            self._counts["log"] = self.bell.count
-            self._come("log")
-        if self._serves() and self.stopping is not None:
-            self._throw(advanced or full)
-
-    def came_by(self) -> None:
-        """A `poll()`."""
-        self.safe_point(full=True, advanced=True)
-
-    def step_end(self) -> bool:
-        """See `Steering`."""
-        self._asks = True
-        self._count("step")
-        return self._look()
-
-    def _look(self) -> bool:
-        if self._final and self._signals and self._serves():
-            self._come("step")
-        if self.stopping is not None:
-            self._told = True
-        return self.stopping is not None
-
-    def _count(self, kind: str) -> None:
-        if self._serves():
-            self._counts[kind] += 1
-            if time.monotonic() >= self._looks[kind] or self._signals:
-                self._come(kind)
-
-    def care(self, now_ns: int, look: Callable[[int], None]) -> None:
-        """What `log` does when it is time to: see what the others say, and `look` around every ten seconds, as without ranks."""
-        if now_ns > self._care_ns:
-            look(now_ns)
-            self._care_ns = self._whole._care_ns
-        if not self._closed:
-            self.bell.due = True
-            self._whole._care_ns = min(self._care_ns, now_ns + int(GLANCE_S * 1e9))
-
-    def _throw(self, advanced: bool) -> None:
-        """End a program that does not end its loop by itself."""
-        assert self.stopping is not None
-        if self._told or leaving():
-            return
-        if self._asks and self._patience > 0:
-            self._patience -= advanced
-            self.bell.due = True
-            return
-        self._asks, self._patience = True, PATIENCE_STEPS
-        raise Stopped(stop_reason(self.stopping))
-
-    def _come(self, kind: str) -> None:
-        """Safe point of a kind that has just been counted: see what was agreed, and do it."""
-        self._active = True
-        try:
-            accord = self._root or self._member
-            if accord is not None:
-                accord.pace.passed(kind, self._counts[kind])
-            agreed = self._safely(lambda: self._agree(kind))
-            if agreed is not None:
-                self._do(agreed)
-        finally:
-            self._active = False
-        self._looks[kind] = due = self._next_glance()
-        if not due:
-            self._looks = dict.fromkeys(KINDS, 0.0)
-        self.bell.due = not self._looks["log"]
-        if due and kind == "log":
-            self._whole._care_ns = int(min(self._care_ns, due * 1e9))
-
-    def _next_glance(self) -> float:
-        """When to see again what was agreed, by the clock; 0: at the next safe point."""
-        root, member = self._root, self._member
-        if self.stopping is not None or self._endings or (member is not None and member.eager):
-            return 0.0
-        if root is not None:
-            return 0.0 if root.eager or root.measures else root.pace.next_glance(GLANCE_S)
-        if member is not None:
-            return member.pace.next_glance(member.pace.interval_s)
-        if not self._final:
-            return 0.0
-        return math.inf if self._rank else time.monotonic() + GLANCE_S
-
-    def _safely(self, call: Callable[[], Any]) -> Any:
-        """What another rank, or the store, does wrong, costs the steering and nothing else."""
-        try:
-            return call()
-        except BoardGone as error:
-            self._switch_off(f"the ranks cannot agree any more, their store does not answer: {error}")
-        except Exception as error:  # the border to the training
-            self._switch_off(f"the ranks cannot agree any more: {type(error).__name__}: {error!s:.200}")
-        return None
+    # --- agreeing
 
     def _agree(self, kind: str) -> Agreed | None:
         if self._root is None and self._member is None and not self._final:
