@@ -219,7 +219,7 @@ def test_nothing_is_on_its_way_once_the_last_file_has_come(machine: Machine, end
         until(lambda: lag_of(machine)["bytes"], 30, "the server knows of a file that is on its way")
         arrives.set()
         become(machine, state, 30)
-        until(lambda: not any(lag_of(machine).values()), 30, "nothing is on its way")
+        assert until(lambda: not any(lag_of(machine).values()), 30, "nothing is on its way")
     finally:
         arrives.set()
         proxy.close()
