@@ -60,5 +60,6 @@ describe('names', () => {
 
   it('are worth a column where values differ', () => {
     expect(varying(['lr', 'seed', 'bs'], [[1e-3, 1, null], [1e-2, 1, 64]])).toEqual(['lr']);
+    expect(varying(['at', 'widths'], [[{ $date: '2026-11-30' }, [1, 2]], [{ $date: '2026-11-30' }, [1, 3]]])).toEqual(['widths']);
   });
 });

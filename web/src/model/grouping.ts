@@ -161,5 +161,6 @@ export function matcher(text: string): (name: string) => boolean {
 
 /** The members of `values` that differ between at least two rows: what is worth a column. */
 export function varying(columns: readonly string[], rows: readonly (readonly unknown[])[]): string[] {
-  return columns.filter((_, k) => new Set(rows.map((row) => row[k]).filter((value) => value !== null && value !== undefined)).size > 1);
+  const known = (value: unknown): boolean => value !== null && value !== undefined;
+  return columns.filter((_, k) => new Set(rows.map((row) => row[k]).filter(known).map((value) => (typeof value === 'object' ? JSON.stringify(value) : value))).size > 1);
 }

@@ -1,4 +1,5 @@
 import type { Json, Num } from '../api/types';
+import { exactText, formatMoment } from './moments';
 
 /** A number of the API, where what JSON cannot say travels as text. */
 export function toNumber(value: Num | null | undefined): number {
@@ -122,5 +123,5 @@ export function formatCell(value: Json | undefined): string {
   if (value === null || value === undefined || value === '') return '–';
   if (typeof value === 'number') return formatNumber(value, 4);
   if (value === 'Infinity' || value === '-Infinity') return formatNumber(toNumber(value));
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return formatMoment(value) ?? exactText(value);
 }

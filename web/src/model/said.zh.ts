@@ -38,6 +38,8 @@ export const SAID_ZH: SaidList = [
   ['out of memory', '内存不足'],
   ['ended without goodbye', '未正常告别就结束了'],
   ['last cell raised: {}', '上一个单元格报错：{0}'],
+  // what was not kept of a config
+  ['config beyond {} bytes was not kept', '配置超过 {0} 字节，超出的部分未保存'],
   // what became of a command
   ['the run has ended ({state})', '运行已结束（{0}）'],
   ['the run is stopping', '运行正在停止'],

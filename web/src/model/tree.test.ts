@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { branchesOf, findLeaves, leavesOf } from './tree';
+import { branchesOf, findLeaves, leavesOf, showValue } from './tree';
 import { barTimes, elapsedMs, progressOf, stateLook } from './states';
 
 describe('config', () => {
@@ -7,6 +7,14 @@ describe('config', () => {
 
   it('has a path for each value', () => {
     expect(leaves.map((leaf) => leaf.path)).toEqual(['lr', 'opt/name', 'opt/betas', 'opt/empty', 'data/path/root']);
+  });
+
+  it('has a datetime as one value, found by what is shown and by its text', () => {
+    const times = leavesOf({ data: { since: { $datetime: '2026-11-30T20:15:00' }, odd: { $datetime: 'soon' } } });
+
+    expect(times.map((leaf) => leaf.path)).toEqual(['data/since', 'data/odd/$datetime']);
+    expect(showValue(times[0]!.value)).toContain('2026');
+    expect([findLeaves(times, '2026-11-30t20').length, findLeaves(times, showValue(times[0]!.value)).length]).toEqual([1, 1]);
   });
 
   it('is found by words of path and value', () => {

@@ -1,4 +1,5 @@
 import type { Json, Tree } from '../api/types';
+import { exactText, formatMoment, momentText } from './moments';
 
 export interface Leaf {
   path: string;
@@ -9,7 +10,7 @@ export interface Leaf {
 export function leavesOf(tree: Tree, prefix = ''): Leaf[] {
   return Object.entries(tree).flatMap(([key, value]) => {
     const path = prefix ? `${prefix}/${key}` : key;
-    const inner = isTree(value) && Object.keys(value).length > 0;
+    const inner = isTree(value) && Object.keys(value).length > 0 && momentText(value) === null;
     return inner ? leavesOf(value, path) : [{ path, value }];
   });
 }
@@ -19,7 +20,7 @@ export function isTree(value: Json): value is Tree {
 }
 
 export function showValue(value: Json): string {
-  return typeof value === 'string' ? value : value === null ? 'null' : JSON.stringify(value);
+  return formatMoment(value) ?? exactText(value);
 }
 
 /** Leaves whose path or value holds every word of `text`. */
@@ -27,7 +28,7 @@ export function findLeaves(leaves: readonly Leaf[], text: string): Leaf[] {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (!words.length) return [...leaves];
   return leaves.filter((leaf) => {
-    const hay = `${leaf.path} ${showValue(leaf.value)}`.toLowerCase();
+    const hay = `${leaf.path} ${showValue(leaf.value)} ${momentText(leaf.value) ?? ''}`.toLowerCase();
     return words.every((word) => hay.includes(word));
   });
 }
