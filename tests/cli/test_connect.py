@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from farwatch.testing.chat.ilink import FakeIlink
+from farwatch.testing.chat.slack import FakeSlack
 from tests.chat.party import Party
 from tests.chat.shell import begin, command
 from tests.faults.machine import until
@@ -221,6 +222,25 @@ def test_plain_terminals_get_the_link_as_text(party: Party, environ: dict[str, s
 
     assert "https://t.me/farwatch_bot?start=" in shown
     assert not any(letter in shown for letter in "▀▄█\x1b")
+
+
+def test_one_way_service_is_connected_from_a_pipe_and_tested(party: Party) -> None:
+    fake = FakeSlack()
+    serving = fake.serving()
+    party.on_loop(serving.__aenter__())
+    try:
+        unclear = command(party, "connect", "slack", "--stdin", stdin=fake.webhook)
+        assert (unclear.returncode, fake.hook in unclear.stderr) == (2, False), "the address, or a token?"
+
+        done = command(party, "connect", "slack", "--name", "lab", "--stdin", "--test", "--json", stdin=f"webhook={fake.webhook}\n")
+
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert (told["channel"]["name"], told["pairing"], [one["outcome"] for one in told["tests"]]) == ("lab", None, ["sent"])
+        assert len(fake.seen()) == 1
+        assert fake.hook not in done.stdout + done.stderr
+    finally:
+        party.on_loop(serving.__aexit__(None, None, None))
 
 
 def test_wechat_is_connected_by_a_scan(party: Party) -> None:

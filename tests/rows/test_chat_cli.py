@@ -92,6 +92,27 @@ def test_what_cannot_be_sent_is_given_up_and_said(tmp_path: Path) -> None:
         assert "within 24 hours" in command(party, "status").stderr
 
 
+def test_message_asked_for_twice_is_sent_once_also_over_a_restart(tmp_path: Path) -> None:
+    """Whoever has heard no answer asks again with the same id."""
+    with Party(tmp_path / "m") as party:
+        party.start_server()
+        party.pair()
+        before = len(sent(party))
+        body = {"text": "once", "id": "a-message-of-mine-17", "wait_s": 20}
+
+        with party.api() as api:
+            first = [api._contact.send("POST", "/notify", body)["messages"] for _ in range(3)]
+        assert [[one["outcome"] for one in told] for told in first] == [["sent"]] * 3
+        party.kill_server(signal.SIGTERM)
+        party.start_server()
+        with party.api() as api:
+            again = api._contact.send("POST", "/notify", body)["messages"]
+            other = api._contact.send("POST", "/notify", {**body, "id": "another-of-mine-18"})["messages"]
+
+        assert [one["outcome"] for one in (*again, *other)] == ["sent", "sent"]
+        assert sent(party)[before:] == ["once", "once"], "the second one is another message"
+
+
 @pytest.fixture(scope="module")
 def paired(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     with Party(tmp_path_factory.mktemp("row") / "m") as party:

@@ -92,7 +92,9 @@ class Messages:
     def close(self) -> None:
         """Let go; may be called twice."""
         if self._thread is not None and self._thread.is_alive():
-            self._thread.join(1)  # a question that is being asked is left to itself: it may be asked again
+            self._thread.join(1)
+            if self._thread.is_alive():
+                return  # a question that is being asked is left to itself: it may be asked again
         for way in self._ways.values():
             if way.transport is not None:
                 way.transport.close()
@@ -109,7 +111,6 @@ class Messages:
 
     def turn(self) -> bool:
         """Send what can be sent now, each server's in order; returns whether anything is left."""
-        stuck: set[str] = set()
         for name in self.waiting():
             if self._stop.is_set():
                 break
@@ -120,12 +121,11 @@ class Messages:
                 continue
             except (OSError, ValueError, DataError) as error:
                 LOG.warning("message %s cannot be read: %s", name, error)
-                self._give_up(name, 0, "it could not be read")
+                self._give_up(name, self._clock.wall_us() // 1000, "it could not be read")
                 continue
             server = told["server"] if isinstance(told.get("server"), str) else ""
             self.lasting = self.lasting or bool(server)
-            if server not in stuck and not self._send(name, told, server):
-                stuck.add(server)
+            self._send(name, told, server)
         return bool(self.waiting())
 
     def _sweep(self) -> None:
@@ -148,23 +148,21 @@ class Messages:
             raise DataError(f"more than {max_bytes} bytes")
         return content
 
-    def _send(self, name: str, told: Mapping[str, Any], server: str) -> bool:
-        """Try one message; returns whether the next one to this server may be tried."""
+    def _send(self, name: str, told: Mapping[str, Any], server: str) -> None:
+        """Try one message, unless its server was just away: then those behind it wait as well."""
         now_us, made_ms = self._clock.mono_us(), int(told.get("made_ms") or 0)
         if self._clock.wall_us() // 1000 - made_ms > GIVE_UP_MS:
             self._give_up(name, made_ms, "no server has taken it within 24 hours")
-            return True
-        if self._again_us.get(name, 0) > now_us:
-            return True
+            return
         way = self._ways.setdefault(server, _Way(None, Backoff()))
-        if not way.backoff.ready(now_us):
-            return False
+        if self._again_us.get(name, 0) > now_us or not way.backoff.ready(now_us):
+            return
         try:
             if way.transport is None:
                 way.transport = self._connect(server)()
             if way.transport is None:
                 way.backoff.failed(now_us)
-                return False
+                return
             answer = way.transport.request("POST", "/notify", self._body(name, told, way.transport), timeout_s=ASK_S).json()
             self.lasting = True
             way.backoff.succeeded()
@@ -173,12 +171,11 @@ class Messages:
             if way.transport is not None:
                 way.transport.close()
             way.transport = None  # a local server may come back elsewhere
-            return False
+            return
         except FarwatchError as error:
             self._give_up(name, made_ms, f"the server refuses it: {error.message}")
-            return True
+            return
         self._answered(name, made_ms, answer.get("messages") or [])
-        return True
 
     def _body(self, name: str, told: Mapping[str, Any], transport: Transport) -> dict[str, Any]:
         body: dict[str, Any] = {"text": str(told.get("text") or ""), "wait_s": WAIT_S, "id": name}

@@ -25,6 +25,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+LOCK_TRIES, LOCK_STEP_S = 20, 0.01  # a training does not wait for a folder that hangs
 ARGUMENTS = {  # of each service, besides those of tqdm: name -> field of the bridge
     "telegram": {"token": "token", "chat_id": "chat"},
     "discord": {"token": "token", "channel_id": "chat", "webhook": "webhook"},
@@ -57,6 +58,8 @@ def destination(service: str, given: dict[str, Any]) -> str | None:
     What is not given comes from tqdm's own variables, such as `TQDM_TELEGRAM_TOKEN` and `TQDM_TELEGRAM_CHAT_ID`.
     """
     environ = settings_module.environment()
+    if settings_module.read("mode") == "disabled":
+        return None
     values = {}
     for name, field in ARGUMENTS[service].items():
         value = given[name] if given[name] is not None else environ.get(f"TQDM_{service.upper()}_{name.upper()}")
@@ -104,11 +107,15 @@ def _keep(state: Path, digest: str, entry: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[None]:
-    """One process at a time. Two that begin together would forget one of their chats."""
+    """One process at a time, unless it takes too long: two that begin together could forget one of their chats."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for _ in range(LOCK_TRIES if fcntl is not None else 0):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(LOCK_STEP_S)
         yield
     finally:
         os.close(descriptor)
