@@ -65,8 +65,8 @@ def test_mark_is_in_the_saved_picture_where_the_command_was_applied(
         drawn = drawing.read(chart, tmp_path)
 
         (row,) = commands(server, run)
-        (diamond,) = [head for head in drawn.heads if len(head) == 4]  # an alert of its end is a triangle
-        assert drawn.x_of(diamond[0][0]) == pytest.approx(row["step"], abs=2)
+        heads = [drawn.x_of(head[0][0]) for head in drawn.heads]  # one more is of the alert that tells of its end
+        assert len(heads) in (1, 2) and min(abs(at - row["step"]) for at in heads) <= 2, (heads, row["step"])
         assert drawn.marks() == [], "no mark of what is not a number"
 
 
