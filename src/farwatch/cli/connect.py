@@ -12,10 +12,11 @@ from farwatch.api.contact import Contact, quoted
 from farwatch.cli.output import clean, emit, emit_json, say, server_options, table
 from farwatch.cli.pair import SCOPES, ask_code, greet, identities, show_code, wait_for_person
 from farwatch.cli.scan import log_in
-from farwatch.clock import SystemClock
+from farwatch.clock import Clock, SystemClock
 from farwatch.errors import FarwatchError, NotFoundError, UsageError
 from farwatch.settings import environment
 
+HELLO_S, LOOK_S = 10.0, 0.2  # before that no link to the bot is known
 SECRET_HINT = "leave it out to be asked for it, set {env}, or pipe it: … | farwatch connect {kind} --stdin"
 
 
@@ -104,10 +105,7 @@ def _connect(contact: Contact, asked: Asked, channels: Mapping[str, dict[str, An
         called = contact.send("PUT", f"/channels/{quoted(asked.name)}", {"kind": about["name"], "values": values})["called"]
     if about["scan"]:
         log_in(contact, asked.name, ask=asked.person_there)
-    told = contact.get("/channels")["channels"]
-    channel = next((one for one in told if one["name"] == asked.name), None)
-    if channel is None:
-        raise FarwatchError(f"`{asked.name}` was not connected")
+    channel, told = _opened(contact, asked.name, SystemClock())
     say(f"{clean(about['title'])} is connected" + (f" as {clean(called)}" if called else "") + f", as the channel {asked.name}")
     offer, person = None, _scanned(contact, asked)
     if person is not None:
@@ -125,6 +123,19 @@ def _connect(contact: Contact, asked: Asked, channels: Mapping[str, dict[str, An
         emit_json({"channel": channel, "called": called, "pairing": offer, "person": person, "tests": tested})
     elif offer is not None and person is None:
         emit(offer["code"])
+
+
+def _opened(contact: Contact, name: str, clock: Clock) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The channel, once it has said hello to its service (or does not come to it), and all of them."""
+    end_us = clock.mono_us() + int(HELLO_S * 1e6)
+    while True:
+        told: list[dict[str, Any]] = contact.get("/channels")["channels"]
+        channel = next((one for one in told if one["name"] == name), None)
+        if channel is None:
+            raise FarwatchError(f"`{name}` was not connected")
+        if channel["code"] != "connecting" or clock.mono_us() > end_us:
+            return channel, told
+        clock.sleep(LOOK_S)
 
 
 def _scanned(contact: Contact, asked: Asked) -> dict[str, Any] | None:
