@@ -46,7 +46,9 @@ def test_a_cell_tells_all_digits_to_who_points_at_it(server: Server, page: Page,
             asked.append(request.url)
 
     page.on("request", note)
-    page.goto(f"{server.address}/p/exact")
+    with page.expect_response(lambda answer: "/runs?" in answer.url and "columns=" in answer.url) as listed:
+        page.goto(f"{server.address}/p/exact")
+    assert listed.value.headers["content-type"] == "application/x-farwatch-columns"
     third, seventh = cells_of(page, "third"), cells_of(page, "seventh")
     expect(third.nth(0)).to_have_text("0.04762")
     expect(third.nth(1)).to_have_text("0.3333")

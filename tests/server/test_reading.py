@@ -109,6 +109,22 @@ def test_answers_are_compressed_where_the_client_can_and_it_pays(server: Running
     assert columns.decode(zstd.decompress(packed.body))[0]["lines"] == columns.decode(bare.body)[0]["lines"]
 
 
+def test_a_list_has_its_cells_as_bytes_for_who_takes_columns(server: Running) -> None:
+    feeder = Feeder(server, "bytes")
+    feeder.send([encode_json(Kind.PATCH, {"config": {"model": "cnn"}}), *feeder.step(0, {"loss": -1 / 3, "acc": float("nan")})])
+    path = f"/runs?project={feeder.project}&columns=summary.loss,summary.acc,config.model"
+
+    told, exact = server.api("GET", path), server.api("GET", f"{path}&exact=1", headers=COLUMNS)
+    small = server.api("GET", path, headers=COLUMNS)
+
+    assert (told.headers["content-type"], small.headers["content-type"]) == ("application/json", columns.CONTENT_TYPE)
+    assert told.json["runs"][0]["cells"] == [-0.33333, "NaN", "cnn"]
+    meta, arrays = columns.decode(small.body)
+    assert meta["runs"][0] | {"duration_ms": 0} == {**told.json["runs"][0], "cells": ["NaN", "cnn"], "duration_ms": 0}
+    assert [bytes(arrays[name][1])[0] for name in ("low", "middle", "high")] == [33333 & 255, 33333 >> 8, (-5 + 22) << 2 | 2]
+    assert columns.decode(exact.body)[0]["runs"][0]["cells"] == [-1 / 3, "NaN", "cnn"]
+
+
 def test_a_chart_continues_without_a_hole_in_the_live_stream(server: Running) -> None:
     feeder = Feeder(server, "joined")
     feeder.log(0, loss=0)

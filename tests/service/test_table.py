@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import delete, insert
 
 from farwatch.errors import QueryError
+from farwatch.service.cells import packed
+from farwatch.service.packed import Table
 from farwatch.service.summary import STATS
 from farwatch.service.table import rounded, rounded_all
 from farwatch.store.meta import DetailRow, RunRow, tables
@@ -278,6 +280,48 @@ def test_summary_of_a_run_with_very_many_metrics_is_written_less_often_but_in_th
 
     assert written == [0, 0, 2, 2]
     assert stored() == 3
+
+
+def test_cells_come_back_from_their_bytes_as_they_were() -> None:
+    rng = np.random.default_rng(1)
+    numbers = [*rng.normal(size=500), *np.exp(30 * rng.normal(size=500)), 0.0, -0.0, 1e5, 99_999.6, 1e22, 5e-324, 1e300, 2.0]
+    cells = [*(rounded(float(number)) for number in numbers), *numbers[:50], 7, 10**6, 2**60, "NaN", None, True, "a", [1], {"b": 2}]
+
+    table = packed({"runs": [{"id": "r", "cells": cells}, {"id": "s", "cells": cells[::-1]}], "columns": ["c"] * len(cells), "total": 2})
+
+    assert [row["id"] for row in table.meta["runs"]] == ["r", "s"]
+    for row, expected in zip(unpacked(table), (cells, cells[::-1]), strict=True):
+        assert [repr(found) for found in row] == [
+            repr(float(cell)) if type(found) is float else repr(cell) for found, cell in zip(row, expected, strict=True)
+        ]
+    assert all(cell in (None, True) or not isinstance(cell, int) or cell > 99_999 for cell in table.meta["runs"][0]["cells"])
+    assert packed({"runs": [], "columns": ["c"]}).meta == {"runs": [], "columns": ["c"]}
+    example = [0.5, "a", -1234.5, None, 0, 1.2345e-18, 9.8765e26, 0.30000000000000004]  # the page's test reads these
+    table = packed({"runs": [{"cells": example[:4]}, {"cells": example[4:]}], "columns": list("abcd")})
+    assert {name: array.tolist() for name, (_, array) in table.arrays.items()} == {
+        "low": [80, 0, 57, 0, 0, 57, 205, 0], "middle": [195, 0, 48, 0, 0, 48, 129, 0], "high": [68, 252, 86, 252, 88, 0, 177, 252],
+    }  # fmt: skip
+
+
+def unpacked(table: Table) -> list[list[Any]]:
+    """Cells of each run, as a reader of the description takes them from bytes."""
+    low, middle, high = (iter(array.tolist()) for _, array in table.arrays.values())
+    rows = []
+    for run in table.meta["runs"]:
+        others = iter(run["cells"])
+        row: list[Any] = []
+        for _ in table.meta["columns"]:
+            digits, top = next(low) + 256 * next(middle), next(high)
+            if top >> 2 == 63:
+                row.append(next(others))
+            else:
+                power = (top >> 2) - 22
+                digits += 65536 * (top & 1)
+                size = digits / 10.0**-power if power < 0 else digits * 10.0**power
+                row.append(-size if top & 2 else size)
+        assert list(others) == []
+        rows.append(row)
+    return rows
 
 
 def test_many_numbers_are_rounded_as_one_is() -> None:

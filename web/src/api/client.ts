@@ -1,5 +1,6 @@
+import { unpackRuns } from './cells';
 import { decodeColumns, type Columns } from './columns';
-import type { Delete, Get, Patch, Post, Problem, Put } from './types';
+import type { Delete, Get, Patch, Post, Problem, Put, RunList } from './types';
 
 /** What the server said when it refused, or `unreachable` when it said nothing. */
 export class ApiError extends Error {
@@ -14,6 +15,7 @@ export class ApiError extends Error {
 }
 
 const KEY = 'farwatch.key';
+const COLUMNS = 'application/x-farwatch-columns';
 
 type Ask = Record<string, string | number | boolean | null | undefined>;
 type Body<R> = R extends { body: infer B } ? B : null;
@@ -56,11 +58,12 @@ export function storedKey(): string | null {
   }
 }
 
-async function send(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+async function send(method: string, path: string, body?: unknown, signal?: AbortSignal, accept?: string): Promise<Response> {
   const headers: Record<string, string> = {};
   const key = storedKey();
   if (key) headers['X-Farwatch-Key'] = key;
   if (body !== undefined) headers['Content-Type'] = 'application/json';
+  if (accept) headers['Accept'] = accept;
   let response: Response;
   try {
     response = await fetch(apiUrl(path), {
@@ -110,6 +113,12 @@ export async function remove<P extends keyof Delete>(path: P, ask: Delete[P]['as
 /** As `postJson`, in the form that needs no parsing. */
 export async function postColumns<P extends Drawn>(path: P, body: Body<Post[P]>, signal?: AbortSignal): Promise<Columns<Post[P]['answer']>> {
   return decodeColumns(await (await send('POST', path, body, signal)).arrayBuffer());
+}
+
+/** A list of runs, with many columns in the form that is smaller. */
+export async function getRuns(ask: Get['runs']['ask']): Promise<RunList> {
+  const response = await send('GET', filled('runs', ask), undefined, undefined, `${COLUMNS}, application/json`);
+  return response.headers.get('Content-Type') === COLUMNS ? unpackRuns(decodeColumns(await response.arrayBuffer())) : response.json();
 }
 
 export async function getBlob(path: string, signal?: AbortSignal): Promise<Blob> {

@@ -1,4 +1,4 @@
-import { ApiError, getJson, patchJson } from '../api/client';
+import { ApiError, getJson, getRuns, patchJson } from '../api/client';
 import type { LiveEvent } from '../api/live';
 import type { Json, ListedRun, Num, RunList } from '../api/types';
 import { assignColours, colourIndex } from '../model/colour';
@@ -211,7 +211,7 @@ export class ProjectPage {
     const found = text.replace(/^where:\s*/, '');
     const condition = isCondition(text);
     const wanted = this.archive ? { archived: true, where: condition ? `(${found}) and archived` : 'archived', ...(condition ? {} : { q: found }) } : condition ? { where: found } : { q: found };
-    return getJson('runs', { project: this.project, ...wanted, sort: this.sort, columns: columns.join(','), limit, cursor });
+    return getRuns({ project: this.project, ...wanted, sort: this.sort, columns: columns.join(','), limit, cursor });
   }
 
   async #loadColumns(): Promise<void> {

@@ -5,8 +5,11 @@ from typing import Annotated, Any
 from starlette.responses import Response
 
 from farwatch.errors import UsageError
+from farwatch.server.answers import answer
 from farwatch.server.route import Ask, Endpoint
 from farwatch.server.shapes import runs as shapes
+from farwatch.service.cells import packed
+from farwatch.wire.columns import CONTENT_TYPE
 
 
 async def projects(ask: Ask) -> Response:
@@ -32,7 +35,11 @@ async def list_runs(ask: Ask) -> Response:
             exact=ask.flag("exact"),
         )
 
-    return ask.reply({**await ask.run(found), **cursor})
+    if CONTENT_TYPE not in ask.headers.get("accept", ""):
+        return ask.reply({**await ask.run(found), **cursor})
+    encoding = ask.headers.get("accept-encoding", "")
+    response: Response = await ask.run(lambda: answer(packed({**found(), **cursor}).encode(), CONTENT_TYPE, encoding))
+    return response
 
 
 async def _run(ask: Ask) -> str:
@@ -116,7 +123,7 @@ ENDPOINTS = (
         "/runs",
         "read",
         list_runs,
-        "Runs that match.",
+        "Runs that match. With `Accept: application/x-farwatch-columns` their cells are bytes.",
         query=LIST_QUERY,
         answer=shapes.RunList,
     ),
