@@ -7,12 +7,17 @@ export type Tab = (typeof TABS)[number];
 export const ALERT_TABS = ['firing', 'resolved', 'rules'] as const;
 export type AlertTab = (typeof ALERT_TABS)[number];
 
+/** Tabs of the settings. */
+export const SETTINGS_TABS = ['channels', 'people', 'deliveries', 'server'] as const;
+export type SettingsTab = (typeof SETTINGS_TABS)[number];
+
 export type Route =
   | { name: 'projects' }
   | { name: 'project'; project: string }
   | { name: 'run'; run: string; tab: Tab }
   | { name: 'alerts'; tab: AlertTab }
   | { name: 'launch' }
+  | { name: 'settings'; tab: SettingsTab }
   | { name: 'unknown' };
 
 export function parseRoute(path: string): Route {
@@ -23,6 +28,8 @@ export function parseRoute(path: string): Route {
   const alerts = ALERT_TABS.find((candidate) => candidate === (id || 'firing'));
   if (kind === 'alerts' && alerts && !tab) return { name: 'alerts', tab: alerts };
   if (kind === 'launch' && !id) return { name: 'launch' };
+  const settings = SETTINGS_TABS.find((candidate) => candidate === (id || 'channels'));
+  if (kind === 'settings' && settings && !tab) return { name: 'settings', tab: settings };
   const known = TABS.find((candidate) => candidate === (tab || 'charts'));
   if (kind === 'r' && decoded && known && !rest.length) return { name: 'run', run: decoded, tab: known };
   return { name: 'unknown' };

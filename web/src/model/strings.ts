@@ -314,8 +314,11 @@ export const tongue = (language: Language): Tongue => known[language] ?? ENGLISH
 
 /** A text in a language. */
 export function translate(language: Language, key: StringKey, values: Record<string, string | number> = {}): string {
-  return tongue(language).words[key].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+  return fill(tongue(language).words[key], values);
 }
+
+/** A text with its places filled in. */
+export const fill = (text: string, values: Readonly<Record<string, string | number>>): string => text.replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 
 /** The language of a browser's list, or English. */
 export function chooseLanguage(wanted: readonly string[]): Language {

@@ -52,6 +52,7 @@ export function onKey(event: KeyboardEvent): void {
     l: actions.log,
     s: actions.smooth,
     a: () => router.go('alerts'),
+    ',': () => router.go('settings'),
     '.': () => document.querySelector<HTMLElement>('[role=toolbar] button:not(:disabled)')?.focus(),
     '?': help,
   };

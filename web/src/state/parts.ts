@@ -12,6 +12,8 @@ export const PARTS = {
   sure: () => import('../steer/Sure.svelte'),
   alerts: () => import('../views/Alerts.svelte'),
   launch: () => import('../views/Launch.svelte'),
+  settings: () => import('../views/Settings.svelte'),
+  reached: () => import('../chats/Reached.svelte'),
   help: () => import('../parts/Help.svelte'),
 } as const;
 
