@@ -60,7 +60,7 @@ def test_single_values_and_text_keep_value_and_type(shared: Machine) -> None:
         with farwatch.init("l3", id="l3", config=config, console=False, system=False) as run:
             run.config["later"] = times["aware"]
             run.config.update({{"later": times["naive"]}})
-            assert run.config["later"] == times["naive"]
+            assert run.config["later"] == times["naive"] and run.config["times"]["aware"] == times["aware"]
             run.summary.update({{**values, **times}})
             for step in range(3):
                 run.log({{**values, **times, "odd": object(), "line": {TEXT!r}}}, step=step)

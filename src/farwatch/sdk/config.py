@@ -21,7 +21,19 @@ def to_mapping(config: object) -> dict[str, Any]:
     Raises:
         UsageError: for something that has no named settings, such as a list or the name of a file.
     """
-    result = finite(plain(_top_level(config)), typed=True)
+    return as_json(read(config))
+
+
+def read(config: object) -> dict[str, Any]:
+    """As `to_mapping`, with numbers and datetimes as they are."""
+    result = plain(_top_level(config))
+    assert isinstance(result, dict)
+    return result
+
+
+def as_json(config: dict[str, Any]) -> dict[str, Any]:
+    """What `read` gave, as JSON can hold it."""
+    result = finite(config, typed=True)
     assert isinstance(result, dict)
     return result
 

@@ -11,7 +11,7 @@ from farwatch import machine, servers
 from farwatch import settings as settings_module
 from farwatch.errors import UsageError
 from farwatch.sdk import greeting, launch, place, spawn
-from farwatch.sdk.config import to_mapping
+from farwatch.sdk.config import as_json, read
 from farwatch.sdk.console import Console
 from farwatch.sdk.joining import find_runner
 from farwatch.sdk.redact import REDACT, mask_argv, mask_mapping
@@ -140,7 +140,7 @@ def init(
     _check(settings.mode, resume, reinit, id)
     environ = settings_module.environment()
     found = _ranks(ranks, environ)
-    mapping = to_mapping(config) if config is not None else {}
+    values = read(config) if config is not None else {}
     if id is not None and not is_run_id(id):
         raise UsageError(f"not a run id: `{id[:200]}`", hint=ID_HINT)
     previous = _previous(reinit)
@@ -175,9 +175,9 @@ def init(
     state_dir = settings_module.state_dir(settings)
     where = RunPlace(settings, state_dir, mode=settings.mode, redact=redact, keep_traceback=traceback)
     where.alone = ranks is False
-    run = _open(sidecar, mapping, where, settings)
+    run = _open(sidecar, values, where, settings)
     SESSION.add(run)
-    _begin(run, sidecar, mapping, where)
+    _begin(run, sidecar, as_json(values), where)
     if settings.mode != "disabled":
         where.ensure_agent()
         if resume != "allow":
@@ -298,10 +298,10 @@ def _machine(redact: Any) -> dict[str, Any]:
     }
 
 
-def _open(sidecar: dict[str, Any], mapping: dict[str, Any], where: RunPlace, settings: Settings) -> Run:
+def _open(sidecar: dict[str, Any], config: dict[str, Any], where: RunPlace, settings: Settings) -> Run:
     """Open the journal: in the state folder, else wherever this node has a local disk, else nowhere, saying so."""
     if settings.mode == "disabled":
-        return Run(null_writer({**sidecar, "server": None, "credential": None}), config=mapping, place=where)
+        return Run(null_writer({**sidecar, "server": None, "credential": None}), config=config, place=where)
     root = place.choose_journal_root(where.state_dir, settings_module.environment())
     try:
         if root is None:
@@ -311,10 +311,10 @@ def _open(sidecar: dict[str, Any], mapping: dict[str, Any], where: RunPlace, set
         if settings.mode == "online":
             server, where.address = server_of(settings, root.parent)
         sidecar = {**sidecar, "server": server, "credential": server}
-        return Run(open_writer(root, sidecar, settings.journal_max_bytes), config=mapping, place=where)
+        return Run(open_writer(root, sidecar, settings.journal_max_bytes), config=config, place=where)
     except OSError as error:
         say(f"nothing of this run is kept: {error}; set FARWATCH_DIR to a folder on a local disk")
-        return Run(null_writer({**sidecar, "server": None, "credential": None}), config=mapping, place=where)
+        return Run(null_writer({**sidecar, "server": None, "credential": None}), config=config, place=where)
 
 
 def server_of(settings: Settings, state_dir: Path) -> tuple[str | None, str | None]:
