@@ -78,7 +78,10 @@ class Place:
         return no
 
     def tell(self, text: str, urgency: Urgency = Urgency.ALARM, **more: Any) -> None:
-        self.audience.tell(Telling(urgency, "alert/1", lambda chat: plain(text), digest=lambda lang: f"held: {text}", **more))
+        def line(lang: str, detail: str) -> str:
+            return f"held: {text}" if detail == "full" else "held"
+
+        self.audience.tell(Telling(urgency, "alert/1", lambda chat: plain(text), digest=line, **more))
 
 
 @pytest.fixture
@@ -201,7 +204,7 @@ def test_chat_of_one_project_hears_nothing_of_others(meta: Meta) -> None:
 def test_three_hundred_ends_of_a_sweep_are_two_messages(meta: Meta) -> None:
     async def main() -> None:
         folded: list[tuple[str, int]] = []
-        folding = Folding(lambda group, rows: folded.append((group, len(rows))))
+        folding: Folding[str, Any] = Folding(lambda group, rows: folded.append((group, len(rows))))
         loop = asyncio.get_running_loop()
         told = 0
         for n in range(300):
@@ -217,7 +220,7 @@ def test_three_hundred_ends_of_a_sweep_are_two_messages(meta: Meta) -> None:
 def test_runs_without_a_group_are_told_one_by_one_until_there_are_many(meta: Meta) -> None:
     async def main() -> None:
         folded: list[int] = []
-        folding = Folding(lambda group, rows: folded.append(len(rows)))
+        folding: Folding[str, Any] = Folding(lambda group, rows: folded.append(len(rows)))
         loop = asyncio.get_running_loop()
         told = [folding.take("digits", False, {"id": n}, loop) for n in range(5)]
         assert told == [True, True, True, False, False]

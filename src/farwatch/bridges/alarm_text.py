@@ -3,7 +3,7 @@
 Its first 60 characters make sense alone: that is what a locked phone shows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,9 @@ from typing import Any
 from farwatch.bridges import compose
 from farwatch.bridges.base import Attachment, Message, Part
 from farwatch.bridges.compose import clock_of, number
+from farwatch.bridges.phrases import told
 from farwatch.service.alerts.finding import at_step
+from farwatch.service.alerts.register import AlertRow
 from farwatch.wire.redact import mask_text
 
 TITLES_ZH = {
@@ -37,6 +39,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "did": ("{op} was asked for by itself", "已自动执行 {op}"),
     "answered": ("{who}: {what}, {time}", "{who}：{what}，{time}"),
     "let_run": ("let it run", "继续运行"),
+    "seen": ("seen", "已看到"),
+    "applied": ("applied", "已执行"),
+    "at_step": (" at step {step}", "，第 {step} 步"),
+    "why": (": {why}", "：{why}"),
+    "many": ("{n} more: {what}", "另有 {n} 个：{what}"),
+    "many_need": ("{n} more runs need you", "另有 {n} 个训练需要你"),
+    "many_over": ("{n} of them over", "其中 {n} 个已结束"),
     "snoozed": ("snoozed until {time}", "静音到 {time}"),
     "needs": ("a run needs you", "有一个训练需要你"),
     "the_server": ("the server", "服务器"),
@@ -44,6 +53,21 @@ WORDS: dict[str, tuple[str, str]] = {
 }
 
 ENDS = frozenset({"failed", "out_of_memory"})  # rules that tell of a run's end
+NAME_MAX = 28  # of a run in a headline: what has happened must stand within the first 60 characters
+NAMED_MAX = 10
+
+LABELS: dict[str, tuple[str, str]] = {
+    "stop": ("■ Stop", "■ 停止"), "pause": ("❚❚ Pause", "❚❚ 暂停"), "lr3": ("{knob} ÷ 3", "{knob} ÷ 3"), "keep": ("Let it run", "继续运行"),
+    "snooze": ("Snooze 1 h", "静音 1 小时"), "checkpoint": ("⤓ Checkpoint", "⤓ 存检查点"), "again": ("↻ Start again", "↻ 重新开始"),
+    "seen": ("Seen", "知道了"),
+}  # fmt: skip
+
+RULES: dict[str, tuple[str, str]] = {  # what many runs have in common
+    "nan": ("NaN or infinite", "NaN 或无穷"), "failed": ("failed", "失败"), "out_of_memory": ("out of memory", "内存不足"),
+    "lost": ("lost contact", "失去联系"), "stalled": ("stalled", "停住不动"), "disk_full": ("disk nearly full", "磁盘快满了"),
+    "spike": ("a spike that stays", "突升未恢复"), "plateau": ("no longer better", "不再改善"), "overfitting": ("over-fitting", "过拟合"),
+    "slow_step": ("slow steps", "每步变慢"), "idle_gpu": ("GPU idle", "GPU 空闲"), "program": ("a message of the program", "程序的提醒"),
+}  # fmt: skip
 
 
 def word(lang: str, key: str, /, **facts: Any) -> str:
@@ -75,7 +99,7 @@ def headline(scene: Scene, lang: str, detail: str) -> str:
     glyph = "✓" if over else "△" if alert["level"] == "hint" else "▲"
     if detail == "minimal":
         return f"{glyph} {word(lang, 'needs')} · {clock_of(alert['fired_ms'] or alert['opened_ms'], scene.now)}"
-    who = compose.named(scene.run, detail, lang) if scene.run is not None else word(lang, "the_server")
+    who = compose.named(scene.run, detail, lang, NAME_MAX) if scene.run is not None else word(lang, "the_server")
     return f"{glyph} {who}: {title(alert, lang)}"
 
 
@@ -155,18 +179,62 @@ def message(scene: Scene, lang: str, detail: str, *, picture: Attachment | None,
         if scene.tail:
             parts += [Part("\n"), Part(compose.tail_text(scene.tail), "block")]
     for one in scene.answers:
-        who = "" if detail == "minimal" else str(one["by"])
-        what, time = answer_text(one, lang, scene.now), clock_of(one["at_ms"], scene.now)
-        parts.append(Part("\n✓ " + word(lang, "answered", who=who, what=what, time=time)))
+        what, time = answer_text(one, lang, scene.now, detail), clock_of(one["at_ms"], scene.now)
+        said = word(lang, "answered", who=one["by"], what=what, time=time) if detail != "minimal" else f"{what}, {time}"
+        parts.append(Part("\n✓ " + said))
     parts.append(Part("\n" + compose.where(scene.url, lang)))
     return Message(tuple(parts), picture=None if detail == "minimal" else picture, silent=silent)
 
 
-def answer_text(answer: Mapping[str, Any], lang: str, now: datetime) -> str:
-    """What somebody has done about it, in words."""
+def label(lang: str, verb: str, knob: str = "") -> str:
+    """What stands on a button. `knob`: the learning rate's name; empty where no names are shown."""
+    return LABELS[verb][1 if lang == "zh" else 0].format(knob=knob).strip()
+
+
+def answer_text(answer: Mapping[str, Any], lang: str, now: datetime, detail: str) -> str:
+    """What somebody has done about it, in words, and what became of that."""
     what = str(answer["what"])
-    if what == "let_run":
-        return word(lang, "let_run")
     if what.startswith("snoozed:"):
         return word(lang, "snoozed", time=clock_of(int(what[8:]), now))
-    return what
+    if what not in LABELS or what == "seen":
+        return word(lang, what) if what in ("let_run", "seen") else what
+    minimal = detail == "minimal"
+    said = label(lang, what, "" if minimal else str(answer.get("knob") or ""))
+    state = answer.get("state")
+    if state is None or state == "pending":
+        return said
+    if state != "applied":
+        reason = f": {' '.join(str(answer['reason']).split())}" if answer.get("reason") and not minimal else ""
+        return f"{said} · {told(lang, f'state_{state}')}{reason}"[:200]
+    if minimal:
+        return f"{said} · {word(lang, 'applied')}"
+    step = "" if answer.get("step") is None else word(lang, "at_step", step=number(answer["step"]))
+    old, new = answer.get("old"), answer.get("new")
+    change = word(lang, "why", why=f"{number(old)} → {number(new)}") if old is not None and new is not None else ""
+    return f"{said} · {word(lang, 'applied')}{step}{change}"
+
+
+Folded = Sequence[tuple[AlertRow, Mapping[str, Any]]]  # alerts with their runs
+
+
+def folded_line(group: str, rule: str, alerts: Folded, lang: str, detail: str) -> str:
+    """Many alerts of one group in one line."""
+    n = len(alerts)
+    if detail == "minimal":
+        return f"▲ {word(lang, 'many_need', n=n)}"
+    rules = RULES.get(rule)
+    said = word(lang, "many", n=n, what=rule if rules is None else rules[1 if lang == "zh" else 0])
+    return f"▲ {' '.join(group.split())[:NAME_MAX]}: {said}"
+
+
+def folded(group: str, rule: str, alerts: Folded, lang: str, detail: str) -> Message:
+    """Many alerts of one group as one message: how many of what, which runs, how many are over."""
+    parts = [Part(folded_line(group, rule, alerts, lang, detail), "bold")]
+    if detail != "minimal":
+        names = [compose.named(run, detail, lang) for _, run in alerts]
+        more = f" … +{len(names) - NAMED_MAX}" if len(names) > NAMED_MAX else ""
+        parts.append(Part("\n" + ", ".join(names[:NAMED_MAX]) + more))
+        over = sum(row.resolved_ms is not None for row, _ in alerts)
+        if over:
+            parts.append(Part("\n" + word(lang, "many_over", n=over)))
+    return Message(tuple(parts))

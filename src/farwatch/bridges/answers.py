@@ -127,7 +127,7 @@ class Answers:
         """The end of the console, without secrets."""
         who = compose.named(self._runs.describe(run), detail, lang)
         found = self._runs.console(run.id, limit=lines or LOG_LINES, tail=True)["lines"]
-        if not found or detail == "minimal":
+        if not found:
             return plain(word(lang, "no_log", run=who))
         text = compose.log_text([str(one["text"]) for one in found])
         return Message((Part(who, "bold"), Part("\n"), Part(text[-LOG_MAX:], "block")))

@@ -23,13 +23,15 @@ SOON_S, SOON_EVERY_S, LATER_EVERY_S = 10.0, 0.2, 2.0
 class Ask:
     """A command that somebody wants. `run`: id, empty for a start of a profile. `op`: as of `Steer`, or `start` and `restart`.
 
-    `text`: as the person wrote it, or what stands on the button.
+    `text`: as the person wrote it, or what stands on the button. `alert`, `verb`: number of the alert and answer whose button it was.
     """
 
     op: str
     run: str = ""
     args: Mapping[str, Any] = field(default_factory=dict)
     text: str = ""
+    alert: int | None = None
+    verb: str = ""
 
 
 @dataclass(frozen=True, slots=True)

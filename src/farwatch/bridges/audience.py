@@ -2,29 +2,37 @@
 
 A person has chats in an order. Something is sent to the first that takes it; an alarm that has not arrived within seconds goes to the
 next one as well. What belongs to nobody (a group, a chat that the environment names) gets everything once. In quiet hours and while a chat
-is muted nothing but alarms is sent; what else happened is told in one message when they end.
+is muted nothing but alarms is sent; what else happened is told in one message when they end, and a message that stands there goes on
+changing: that makes no sound.
 """
 
 import asyncio
+import logging
 import zoneinfo
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from farwatch.bridges.base import Bridge, Message, Outcome, plain
+from farwatch.bridges.base import Bridge, Memory, Message, Outcome, plain
 from farwatch.bridges.dispatch import Dispatcher, Notice, Ticket, Urgency
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.clock import Clock
+from farwatch.errors import FarwatchError
 from farwatch.service.people import ChatRow, People, Person
 from farwatch.service.people_settings import minute_of
 
 FAILOVER_S = 10.0  # an alarm that has not arrived by then goes to the next chat as well
 EVENT_FAILOVER_S = 120.0
 RESERVE = 3  # messages that a service with credits keeps for alarms and ends
+HELD_FIRST, HELD_LAST = 10, 9  # lines of what was held back that are kept: the rest is counted
+RELEASE_S = 20.0
+
+log = logging.getLogger("farwatch.bridges")
 
 Compose = Callable[[ChatRow], Message | None]
 Posted = Callable[[ChatRow, Ticket | None, str], None]
+Digest = Callable[[str, str], str]  # language and detail -> line
 
 
 def _nobody_asks(chat: ChatRow, ticket: Ticket | None, why: str) -> None:
@@ -44,26 +52,50 @@ class Telling:
     compose: Compose
     project: str | None = None
     key: str | None = None
-    digest: Callable[[str], str] | None = None  # language -> line
+    digest: Digest | None = None
     closes: bool = False
+    anew: bool = False  # with a sound though a message of its key stands there
     vital: bool = False  # worth one of the last messages that a service allows before the person must write again
     without: int | None = None  # the person who knows already
     posted: Posted = _nobody_asks
     to: tuple[str, ...] = ()  # chats that bars name, besides those of people
 
 
+@dataclass(slots=True)
+class _Held:
+    """What was held back in a chat: how many lines, the first ones and the last ones."""
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+    last: list[str] = field(default_factory=list)
+
+    def add(self, line: str) -> None:
+        self.count += 1
+        if len(self.first) < HELD_FIRST:
+            self.first.append(line)
+        else:
+            self.last = [*self.last[-HELD_LAST + 1 :], line]
+
+    def lines(self) -> list[str]:
+        left_out = self.count - len(self.first) - len(self.last)
+        return [*self.first, *([f"… +{left_out}"] if left_out > 0 else []), *self.last]
+
+
 class Audience:
     """Sends tellings to people and groups. *Threads*: the switchboard's loop.
 
-    `beside`: sends progress to chats that belong to no person; `beside_chats`: those.
+    `beside`: sends progress to chats that belong to no person; `beside_chats`: those. `memory`: what is held back, over a restart.
     """
 
-    def __init__(self, people: People, board: Switchboard, clock: Clock) -> None:
+    def __init__(self, people: People, board: Switchboard, clock: Clock, memory: Memory | None = None) -> None:
         self._people = people
         self._board = board
         self._dispatcher: Dispatcher = board.dispatcher
         self._clock = clock
-        self._held: dict[int, list[str]] = {}  # chat -> lines of what was held back
+        self._memory = memory
+        self._held: dict[int, _Held] = {}  # by chat
+        self._unsaved = False
+        self._saving = False
         self.beside: Callable[[Telling], None] = lambda telling: None
         self.beside_chats: Callable[[], list[ChatRow]] = list
 
@@ -86,14 +118,18 @@ class Audience:
         person = self._people.person(chat.person_no) if chat.person_no is not None else None
         self._send(chat, person, telling)
 
-    def change(self, key: str, about: str, compose: Compose) -> None:
-        """Change a message wherever it stands, without a sound; where nothing can be changed, nothing is said."""
+    def change(self, key: str, about: str, compose: Compose, *, over: bool = False) -> None:
+        """Change a message wherever it stands, without a sound, or waits to be sent; elsewhere nothing is said.
+
+        `over`: where it still waits, nobody needs to hear it any more.
+        """
         for chat in self._people.chats():
             bridge = self._bridge(chat)
-            if bridge is not None and bridge.caps.edit and self._dispatcher.has(chat.no, key):
-                message = compose(chat)
-                if message is not None:
-                    self._dispatcher.post(chat, Notice(Urgency.EVENT, about, replace(message, silent=True), key=key))
+            message = compose(chat) if bridge is not None else None
+            if bridge is None or message is None or self._dispatcher.amend(chat.no, key, message, over=over):
+                continue
+            if bridge.caps.edit and self._dispatcher.has(chat.no, key):
+                self._dispatcher.post(chat, Notice(Urgency.EVENT, about, replace(message, silent=True), key=key))
 
     def reached(self, key: str) -> list[ChatRow]:
         """Chats in which a message of this key stands."""
@@ -105,6 +141,8 @@ class Audience:
         standing = [chat for chat in chats if telling.key is not None and self._dispatcher.has(chat.no, telling.key)]
         for place, chat in enumerate(standing or chats):
             last = place == len(standing or chats) - 1
+            if place and self._people.chat_at(chat.channel, chat.address) is None:
+                continue  # removed while the one before was tried
             ticket = self._send(chat, person, telling)
             if ticket is None:
                 return
@@ -117,30 +155,40 @@ class Audience:
                 if not alarm:
                     ticket.cancel()
                 continue
-            if receipt.arrived or (receipt.outcome is Outcome.UNSURE and not alarm):
+            if receipt.arrived or ticket.replaced or (receipt.outcome is Outcome.UNSURE and not alarm):
                 return
 
     def _send(self, chat: ChatRow, person: Person | None, telling: Telling) -> Any:
         """Put it into a chat's queue; None if it is held back."""
         quiet, alarms = self.quiet(chat, person)
         alarm = telling.urgency is Urgency.ALARM
-        if quiet and not alarm:
+        if quiet and not alarm and not self._makes_no_sound(chat, telling):
             if telling.digest is not None:
-                self._hold(chat, person, telling.digest(self._people.lang_of(chat)))
+                self._hold(chat, telling.digest(self._people.lang_of(chat), str(chat.settings.get("detail") or "full")))
             telling.posted(chat, None, "quiet hours, or muted: told when they end")
-            return None
-        if not (alarm or telling.vital) and (credits_left(self._bridge(chat), chat) or RESERVE + 1) <= RESERVE:
-            telling.posted(chat, None, "the last messages that the service allows are kept for alarms")
             return None
         message = telling.compose(chat)
         if message is None:
             return None
         if quiet and not alarms:
             message = replace(message, silent=True)
-        notice = Notice(telling.urgency, telling.about, message, key=telling.key, closes=telling.closes)
+        notice = Notice(telling.urgency, telling.about, message, key=telling.key, closes=telling.closes, anew=telling.anew)
+        left = credits_left(self._bridge(chat), chat)
+        if not (alarm or telling.vital) and left is not None and left <= RESERVE:
+            if telling.urgency is Urgency.EVENT:
+                self._dispatcher.sleep(chat, notice)
+            telling.posted(chat, None, "the last messages that the service allows are kept for alarms")
+            return None
         ticket = self._dispatcher.post(chat, notice)
         telling.posted(chat, ticket, "")
         return ticket
+
+    def _makes_no_sound(self, chat: ChatRow, telling: Telling) -> bool:
+        """Whether a telling is but a change of a message that stands in a chat."""
+        if telling.urgency is not Urgency.PROGRESS or telling.key is None:
+            return False
+        bridge = self._bridge(chat)
+        return bridge is not None and bridge.caps.edit and self._dispatcher.has(chat.no, telling.key)
 
     def _bridge(self, chat: ChatRow) -> Bridge | None:
         return self._board.bridges.get(chat.channel)
@@ -173,29 +221,61 @@ class Audience:
             until += timedelta(days=1)
         return max(1.0, (until - now).total_seconds())
 
-    def _hold(self, chat: ChatRow, person: Person | None, line: str) -> None:
-        held = self._held.setdefault(chat.no, [])
-        held.append(line)
-        if len(held) == 1:
-            self._board.task(self._release(chat.no, person))
+    def begin(self) -> None:
+        """Go on with what was held back before a restart."""
+        try:
+            kept = {} if self._memory is None else self._memory.load()
+        except FarwatchError as error:
+            log.warning("%s", error)
+            return
+        for no, told in kept.items():
+            if no.isdigit() and isinstance(told, dict) and isinstance(told.get("count"), int):
+                first, last = ([str(line) for line in told.get(part) or ()] for part in ("first", "last"))
+                self._held[int(no)] = _Held(told["count"], first, last)
+                self._board.task(self._release(int(no)))
 
-    async def _release(self, chat_no: int, person: Person | None) -> None:
+    def _hold(self, chat: ChatRow, line: str) -> None:
+        begun = chat.no in self._held
+        self._held.setdefault(chat.no, _Held()).add(line)
+        if not begun:
+            self._board.task(self._release(chat.no))
+        self._keep()
+
+    def _keep(self) -> None:
+        """Write down what is held back, beside the loop, the newest state last."""
+        self._unsaved = True
+        if self._memory is not None and not self._saving:
+            self._saving = True
+            self._board.task(self._save(self._memory))
+
+    async def _save(self, memory: Memory) -> None:
+        try:
+            while self._unsaved:
+                self._unsaved = False
+                value = {str(no): {"count": one.count, "first": one.first, "last": one.last} for no, one in self._held.items()}
+                await asyncio.to_thread(memory.save, value)
+        except OSError as error:  # on a full disk it is told all the same, unless the server ends before
+            log.warning("what is held back cannot be kept: %s", error.strerror or type(error).__name__)
+        finally:
+            self._saving = False
+
+    async def _release(self, chat_no: int) -> None:
         """Tell what was held back, once it is not quiet any more."""
         while True:
-            await asyncio.sleep(20.0)
             try:
                 chat = self._people.chat(chat_no)
-            except LookupError:
+                person = self._people.person(chat.person_no) if chat.person_no is not None else None
+            except LookupError:  # nobody is there any more
                 self._held.pop(chat_no, None)
+                self._keep()
                 return
             if not self.quiet(chat, person)[0]:
                 break
-        lines = self._held.pop(chat_no, [])
-        lang = self._people.lang_of(chat)
-        head = f"While it was quiet ({len(lines)}):" if lang == "en" else f"安静期间的消息（{len(lines)}）："
-        shown = lines if len(lines) <= 20 else [*lines[:10], "…", *lines[-9:]]
-        text = "\n".join([head, *shown])
-        self._dispatcher.post(chat, Notice(Urgency.EVENT, "digest", plain(text)))
+            await asyncio.sleep(RELEASE_S)
+        held = self._held.pop(chat_no, _Held())
+        self._keep()
+        head = f"While it was quiet ({held.count}):" if self._people.lang_of(chat) == "en" else f"安静期间的消息（{held.count}）："
+        self._dispatcher.post(chat, Notice(Urgency.EVENT, "digest", plain("\n".join([head, *held.lines()]))))
 
 
 def credits_left(bridge: Bridge | None, chat: ChatRow) -> int | None:

@@ -20,7 +20,7 @@ from farwatch.errors import BridgeError, NotFoundError, UsageError
 FILE = "channels.json"
 FOLDER = "channels"
 VALUE_MAX = 4_000
-RESERVED = frozenset({"buttons"})  # what else lies in the folder of memories
+RESERVED = frozenset({"buttons", "held"})  # what else lies in the folder of memories
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 
 

@@ -68,12 +68,12 @@ def duration(seconds: float, lang: str) -> str:
     return f"{seconds:.0f} 秒"
 
 
-def named(run: Mapping[str, Any], detail: str, lang: str) -> str:
+def named(run: Mapping[str, Any], detail: str, lang: str, most: int = NAME_MAX) -> str:
     """A run's name and number, on one line; in the minimal form no name."""
     if detail == "minimal":
         return say(lang, "a_run")
     name = " ".join(str(run["name"]).split())
-    return f"{name if len(name) <= NAME_MAX else name[: NAME_MAX - 1] + '…'} #{run['number']}"
+    return f"{name if len(name) <= most else name[: most - 1] + '…'} #{run['number']}"
 
 
 def number(value: Any) -> str:
@@ -169,23 +169,28 @@ def ended(
     return Message(tuple(parts))
 
 
-def ended_line(run: Mapping[str, Any], lang: str) -> str:
+def ended_line(run: Mapping[str, Any], lang: str, detail: str) -> str:
     """The same in one line, for a message that folds many."""
     state = State(run["state"])
-    return f"{GLYPHS.get(state, '■')} {named(run, 'full', lang)} {say(lang, str(state), span=duration(run['duration_ms'] / 1000, lang))}"
+    return f"{GLYPHS.get(state, '■')} {named(run, detail, lang)} {say(lang, str(state), span=duration(run['duration_ms'] / 1000, lang))}"
+
+
+def folded_line(group: str, rows: Sequence[Mapping[str, Any]], lang: str, detail: str) -> str:
+    """Many ends in one line: how many of each."""
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row["state"]] = counts.get(row["state"], 0) + 1
+    tally = " · ".join(f"{GLYPHS.get(State(state), '■')} {count} {say(lang, 'count_' + state)}" for state, count in sorted(counts.items()))
+    return tally if detail == "minimal" else f"{' '.join(group.split())[:NAME_MAX]}: {tally}"
 
 
 def folded(
     group: str, rows: Sequence[Mapping[str, Any]], values: Mapping[str, Any], lang: str, detail: str
 ) -> Message:
     """Many ends as one message: how many of each, the best, and those that failed by name. `values`: main metric by run id."""
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["state"]] = counts.get(row["state"], 0) + 1
-    tally = " · ".join(f"{GLYPHS.get(State(state), '■')} {count} {say(lang, 'count_' + state)}" for state, count in sorted(counts.items()))
+    parts = [Part(folded_line(group, rows, lang, detail), "bold")]
     if detail == "minimal":
-        return Message((Part(tally, "bold"),))
-    parts = [Part(f"{' '.join(group.split())[:NAME_MAX]}: {tally}", "bold")]
+        return Message(tuple(parts))
     metric = next((row["main_metric"] for row in rows if row.get("main_metric")), None)
     known = {row["id"]: value for row in rows if isinstance(value := values.get(row["id"]), int | float)}
     if metric is not None and known:

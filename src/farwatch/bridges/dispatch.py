@@ -10,7 +10,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from farwatch.bridges.base import Address, Bridge, Message, Outcome, Receipt
@@ -26,6 +26,10 @@ BACKOFF_S = (1.0, 2.0, 5.0, 15.0, 60.0)
 JITTER = 0.2
 REQUEST_S = 120.0  # a bridge that does not come back is a fault of ours
 PROGRESS_S = 15.0  # an alarm waits behind an edit that is on its way, and not for longer
+CLOSED_S = 600.0  # so long no progress is tried where a service has said that it goes nowhere
+CLOSING = frozenset({Outcome.GONE, Outcome.REVOKED, Outcome.ASLEEP})
+ASLEEP_MAX, ASLEEP_S = 20, 86_400.0  # what waits until somebody writes again, and for how long
+KEYS_KEPT = 5_000  # whose messages are known without asking the database
 
 
 class Urgency(StrEnum):
@@ -42,7 +46,8 @@ class Notice:
 
     `about`: what it belongs to, such as `alert/12`; deliveries and messages are found by it. `key`: changes the message in this chat that
     had the same key before, where the service can; one that still waits is replaced. `closes`: the last one of its key. `deletes`: takes
-    the message of this key back. `keep_s`: how long it is worth sending.
+    the message of this key back. `anew`: says it in a message of its own, which is the one of this key from then on: an edit makes no
+    sound. `keep_s`: how long it is worth sending.
     """
 
     urgency: Urgency
@@ -51,6 +56,7 @@ class Notice:
     key: str | None = None
     closes: bool = False
     deletes: bool = False
+    anew: bool = False
     ahead: bool = False  # of other events: somebody waits for this answer
     keep_s: float = KEEP_TRYING_S
 
@@ -66,6 +72,7 @@ class Ticket:
     tries: int = 0
     not_before_s: float = 0.0
     last: Receipt | None = None
+    replaced: bool = False  # by a newer state, which goes its own way
 
     def cancel(self) -> None:
         """Do not send it, if it has not gone out yet."""
@@ -84,6 +91,8 @@ class _Box:
     worker: "asyncio.Task[None] | None" = None
     edited_s: dict[str, float] = field(default_factory=dict)
     failures: int = 0  # without an answer in between, whatever was to be sent
+    asleep: deque[tuple[float, Notice]] = field(default_factory=lambda: deque(maxlen=ASLEEP_MAX))  # since when, what
+    closed_until_s: float = 0.0  # no progress until then: the person has blocked us, the token is revoked, nothing may be said
 
     def empty(self) -> bool:
         return not (self.alarms or self.events or self.progress)
@@ -116,6 +125,9 @@ class Dispatcher:
         if notice.key is not None:
             self._replace(box, notice.key)
         if notice.urgency is Urgency.PROGRESS:
+            if loop.time() < box.closed_until_s:
+                ticket.cancel()
+                return ticket
             box.progress[notice.key or notice.about] = ticket
         else:
             queue = box.alarms if notice.urgency is Urgency.ALARM else box.events
@@ -134,6 +146,39 @@ class Dispatcher:
         """Whether a message of this key stands in a chat."""
         return bool(self._ids(chat_no, key))
 
+    def amend(self, chat_no: int, key: str, message: Message, *, over: bool) -> bool:
+        """Let what waits under a key, or is on its way, say this instead, in its place and with its sound; False if nothing does.
+
+        `over`: it needs nobody any more, and makes no sound.
+        """
+        box = self._boxes.get(chat_no)
+        if box is None:
+            return False
+        for place, (since_s, notice) in enumerate(box.asleep):
+            if notice.key == key:
+                box.asleep[place] = (since_s, replace(notice, message=message))
+        waiting = (*box.alarms, *box.events, *box.progress.values())
+        found = [ticket for ticket in waiting if ticket.notice.key == key and not ticket.done.done()]
+        for ticket in found:
+            silent = over or ticket.notice.message.silent
+            ticket.notice = replace(ticket.notice, message=replace(message, silent=silent))
+        return bool(found)
+
+    def sleep(self, chat: ChatRow, notice: Notice) -> None:
+        """Keep a notice until somebody writes in a chat whose service takes none before that."""
+        self._boxes.setdefault(chat.no, _Box()).asleep.append((asyncio.get_running_loop().time(), notice))
+
+    def heard(self, chat: ChatRow) -> None:
+        """Somebody has written in a chat: what was closed is open, and what has waited for that is told, behind the answer."""
+        box = self._boxes.get(chat.no)
+        if box is None:
+            return
+        box.closed_until_s = 0.0
+        waited = [notice for since_s, notice in box.asleep if asyncio.get_running_loop().time() - since_s < ASLEEP_S]
+        box.asleep.clear()
+        for notice in waited:
+            self.post(chat, replace(notice, urgency=Urgency.EVENT))
+
     def forget(self, chat_no: int) -> None:
         """Drop what waits for a chat that was removed."""
         box = self._boxes.pop(chat_no, None)
@@ -144,6 +189,7 @@ class Dispatcher:
         """A channel has been connected anew: its limits and the waits of its chats begin anew."""
         self._paces.pop(channel, None)
         for box in self._boxes.values():
+            box.closed_until_s = 0.0
             for ticket in (*box.alarms, *box.events, *box.progress.values()):
                 if ticket.chat.channel == channel:
                     ticket.not_before_s = 0.0
@@ -174,6 +220,7 @@ class Dispatcher:
                     queue.remove(ticket)
                     old = ticket
         if old is not None:
+            old.replaced = True
             old.cancel()
 
     def _next(self, box: _Box, now_s: float) -> tuple[Ticket | None, float]:
@@ -244,18 +291,23 @@ class Dispatcher:
             return
         if notice.urgency is Urgency.PROGRESS:
             self._take_out(box, ticket)  # a newer state may come while this one is on its way
-        ids = self._ids(chat.no, notice.key) if notice.key is not None else ()
+        ids = self._ids(chat.no, notice.key) if notice.key is not None and not notice.anew else ()
         ticket.tries += 1
         self._pace(chat.channel, bridge).took(chat.address, loop.time(), group=_is_group(chat, bridge))
         receipt = await self._request(bridge, ticket, ids)
         ticket.last = receipt
         if notice.key is not None:
             box.edited_s[notice.key] = loop.time()
+            if len(box.edited_s) > KEYS_KEPT:
+                del box.edited_s[next(iter(box.edited_s))]
         if receipt.arrived:
-            box.failures = 0
+            box.failures, box.closed_until_s = 0, 0.0
             self._arrived(ticket, receipt, ids)
             self._take_out(box, ticket)
             self._end(ticket, receipt)
+            if ticket.notice is not notice and bridge.caps.edit:  # it was amended while it was on its way
+                newer = replace(ticket.notice.message, silent=True)
+                self.post(chat, replace(ticket.notice, urgency=Urgency.EVENT, message=newer, anew=False))
         elif ids and receipt.outcome in (Outcome.GONE, Outcome.REFUSED) and not notice.deletes:
             self._forget_post(chat.no, notice.key or "")  # somebody deleted it, or it is too old to be changed: say it anew
             if receipt.outcome is Outcome.GONE or notice.urgency is not Urgency.PROGRESS:
@@ -297,6 +349,10 @@ class Dispatcher:
         elif outcome is Outcome.UNSURE and (urgency is Urgency.PROGRESS or (urgency is Urgency.ALARM and ticket.tries == 1)):
             self._again(box, ticket, pause_s)  # an alarm rather twice than never; an edit twice is once
         else:
+            if outcome in CLOSING:
+                box.closed_until_s = loop.time() + CLOSED_S
+            if outcome is Outcome.ASLEEP and urgency is not Urgency.PROGRESS and not ticket.notice.ahead:
+                self.sleep(ticket.chat, ticket.notice)
             self._take_out(box, ticket)
             self._end(ticket, receipt)
 
@@ -343,7 +399,7 @@ class Dispatcher:
         if not receipt.message_ids or receipt.message_ids == ids or (ids and receipt.message_ids[0] == ids[0]):
             return
         if notice.key is not None:
-            self._posts[(chat.no, notice.key)] = receipt.message_ids
+            self._keep_ids(chat.no, notice.key, receipt.message_ids)
         row = PostRow(0, chat.no, notice.key or notice.about, list(receipt.message_ids), self._clock.wall_us() // 1000)
         self._meta.enqueue(lambda writes: writes.people.put(row), durable=False)
 
@@ -351,13 +407,23 @@ class Dispatcher:
         """The messages of a key in a chat, also those of before a restart."""
         known = self._posts.get((chat_no, key))
         if known is None:
-            with self._meta.read() as reads:
-                rows = reads.people.posts(key, chat_no)
-            known = self._posts[(chat_no, key)] = tuple(rows[-1].message_ids) if rows else ()
+            try:
+                with self._meta.read() as reads:
+                    rows = reads.people.posts(key, chat_no)
+            except Exception:  # a message too many is better than an alarm that nobody hears
+                log.exception("the database does not say which message stands in a chat")
+                return ()
+            known = tuple(rows[-1].message_ids) if rows else ()
+            self._keep_ids(chat_no, key, known)
         return known
 
+    def _keep_ids(self, chat_no: int, key: str, ids: tuple[str, ...]) -> None:
+        self._posts[(chat_no, key)] = ids
+        if len(self._posts) > KEYS_KEPT:
+            del self._posts[next(iter(self._posts))]
+
     def _forget_post(self, chat_no: int, key: str) -> None:
-        self._posts[(chat_no, key)] = ()
+        self._keep_ids(chat_no, key, ())
         self._meta.enqueue(lambda writes: writes.people.forget_posts(key, chat_no), durable=False)
 
     def _pace(self, channel: str, bridge: Bridge) -> Pace:

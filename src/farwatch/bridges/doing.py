@@ -1,6 +1,6 @@
 """Doing what somebody asked for in a chat: put as a command, confirmed where that is due, answered, followed to its end, told to others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ FOLLOW_S = 3_700.0
 PATIENCE_S = 30.0
 
 TellOthers = Callable[[Person, str, str, Callable[[str, str], str]], None]  # person, project, about, line(language, detail)
+OnPut = Callable[[Person, Ask, Mapping[str, Any]], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,15 @@ class Turn:
 
 
 class Doing:
-    """Commands from chats. *Threads*: the switchboard's loop. `tell_others`: tells everybody but one person what that person did."""
+    """Commands from chats. *Threads*: the switchboard's loop. `tell_others`: tells everybody but one person what that person did.
+
+    `on_put`: told of each command that was given.
+    """
 
     def __init__(
-        self, board: Switchboard, people: People, runs: Runs, asker: Asker, questions: Questions, clock: Clock, tell_others: TellOthers
-    ) -> None:
+        self, board: Switchboard, people: People, runs: Runs, asker: Asker, questions: Questions, clock: Clock, tell_others: TellOthers,
+        on_put: OnPut,
+    ) -> None:  # fmt: skip
         self._board = board
         self._people = people
         self._runs = runs
@@ -54,6 +59,7 @@ class Doing:
         self._questions = questions
         self._clock = clock
         self._tell = tell_others
+        self._on_put = on_put
 
     async def command(self, turn: Turn, ask: Ask, *, confirmed: bool = False, key: str = "") -> None:
         """Put a command, say what became of it, and tell the others."""
@@ -65,6 +71,7 @@ class Doing:
         except ConfirmError as error:
             self.ask_again(turn.incoming, turn.person, turn.chat, ask, error.message)
             return
+        self._board.task(self._on_put(turn.person, ask, command))
         bridge = self._board.bridges.get(turn.incoming.channel)
         edits = bridge is not None and bridge.caps.edit
         command = await self._asker.end_of(command, QUICK_S if edits else QUICK_ONCE_S)
@@ -108,8 +115,10 @@ class Doing:
             return told(turn.lang, "still_waiting", run=who, what=what, span=compose.duration(age_s, turn.lang))
         old, new, result = command.get("old"), command.get("new"), command.get("result")
         if state != "applied":
-            return told(turn.lang, "not_done", run=who, what=what, state=told(turn.lang, f"state_{state}"), why=command["reason"])
-        if run is not None and run.job_type == LISTENER and isinstance(result, dict) and is_run_id(str(result.get("run"))):
+            why = "…" if turn.detail == "minimal" else command["reason"]
+            return told(turn.lang, "not_done", run=who, what=what, state=told(turn.lang, f"state_{state}"), why=why)
+        listened = turn.detail == "full" and run is not None and run.job_type == LISTENER
+        if listened and isinstance(result, dict) and is_run_id(str(result.get("run"))):
             return told(turn.lang, "started", run=run_name(str(result["run"])), values=_result(result.get("parameters") or {}))
         step = "" if command["step"] is None else " · " + compose.say(turn.lang, "step", step=compose.number(command["step"]))
         change = f": {compose.number(old)} → {compose.number(new)}" if old is not None and new is not None else ""
@@ -135,7 +144,7 @@ class Doing:
         bridge = self._board.bridges.get(incoming.channel)
         yes, no = told(turn.lang, "yes"), told(turn.lang, "no")
         buttons = ((Button(yes, f"q.{question.number}.y"), Button(no, f"q.{question.number}.n")),)
-        typed = ask.op in ("kill", "start") or "factor" in said
+        typed = ask.op in ("kill", "start") or (ask.op == "set" and ask.alert is None)  # what is set asks back at ten times the value
         usable = bridge is not None and bridge.caps.buttons and not typed
         text = f"{said}\n" + told(turn.lang, "confirm_press" if usable else "confirm", number=question.number)
         self.reply(turn, plain(text, buttons=buttons if usable else ()))

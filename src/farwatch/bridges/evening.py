@@ -1,6 +1,7 @@
 """In the evening: asks for a word where a service would fall asleep before the morning, while a run goes on."""
 
 import asyncio
+import logging
 from datetime import datetime, timedelta
 
 from farwatch.bridges.audience import Audience, Telling, credits_left, local_time
@@ -11,6 +12,8 @@ from farwatch.bridges.selection import Selection
 from farwatch.bridges.switchboard import Switchboard
 from farwatch.clock import Clock
 from farwatch.service.people import ChatRow, People
+
+log = logging.getLogger("farwatch.bridges")
 
 LOOK_S = 60.0
 ASK_HOUR, ASKED_UNTIL_HOUR = 21, 23
@@ -32,7 +35,10 @@ class Evening:
         """Look for ever."""
         while True:
             await asyncio.sleep(LOOK_S)
-            self.look()
+            try:
+                self.look()
+            except Exception:  # one person's oddity must not leave everybody asleep
+                log.exception("looking who falls asleep failed")
 
     def look(self) -> None:
         """Ask in each chat that would be asleep at eight, once an evening."""

@@ -1,32 +1,41 @@
-"""Many ends of one group as one message: a sweep of three hundred runs must not ring three hundred times."""
+"""Many notices of one group as one message: a sweep of three hundred runs must not ring three hundred times."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
 
 WINDOW_S = 600.0
-ALONE = 3  # ends without a group that are told one by one before a project's are folded
+MORE_S = 20.0  # between two changes of a message that grows
+ALONE = 3  # notices without a group that are told one by one before a project's are folded
+
+Key = TypeVar("Key", bound=Hashable)
+Row = TypeVar("Row")
 
 
 @dataclass(slots=True)
-class _Group:
-    """Ends that wait. `until_s`: when the window closes; `told`: how many were told one by one in it."""
+class _Group(Generic[Row]):
+    """Notices that wait. `until_s`: when the window closes; `told`: how many were told one by one in it."""
 
     until_s: float
     told: int = 0
-    rows: list[Mapping[str, Any]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    growing: bool = False
 
 
-class Folding:
-    """Decides whether an end is told by itself or waits for others of its group. *Threads*: one loop."""
+class Folding(Generic[Key, Row]):
+    """Decides whether a notice is told by itself or waits for others of its group. *Threads*: one loop.
 
-    def __init__(self, flush: Callable[[str, list[Mapping[str, Any]]], None]) -> None:
+    `flush`: what has waited, when the window closes. `more`: the same so far, a moment after some have been added.
+    """
+
+    def __init__(self, flush: Callable[[Key, list[Row]], None], more: Callable[[Key, list[Row]], None] | None = None) -> None:
         self._flush = flush
-        self._groups: dict[str, _Group] = {}
+        self._more = more
+        self._groups: dict[Key, _Group[Row]] = {}
 
-    def take(self, name: str, grouped: bool, row: Mapping[str, Any], loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether to tell this end now. `grouped`: `name` is a group that a person gave, else the project.
+    def take(self, name: Key, grouped: bool, row: Row, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether to tell this now. `grouped`: `name` is of a group that a person gave, else of the project.
 
         The first of a group is told at once, the others within ten minutes in one message; without a group the first three.
         """
@@ -40,12 +49,20 @@ class Folding:
         group.rows.append(row)
         if len(group.rows) == 1:
             loop.call_at(group.until_s, self._close, name)
+        if self._more is not None and not group.growing:
+            group.growing = True
+            loop.call_later(MORE_S, self._grow, name, group)
         return False
 
-    def _close(self, name: str) -> None:
+    def _grow(self, name: Key, group: _Group[Row]) -> None:
+        group.growing = False
+        if self._more is not None and self._groups.get(name) is group:
+            self._more(name, group.rows)
+
+    def _close(self, name: Key) -> None:
         group = self._groups.pop(name, None)
         if group is not None and group.rows:
             self._flush(name, group.rows)
-            # The next window begins with nothing told: what goes on ending goes on being folded.
+            # The next window begins with nothing told: what goes on is folded as before.
             loop = asyncio.get_running_loop()
             self._groups[name] = _Group(loop.time() + WINDOW_S, told=ALONE)

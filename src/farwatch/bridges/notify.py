@@ -196,7 +196,11 @@ class Notify:
 
         text = "".join(part.text for part in wish.parts)
         digest = next((line.strip()[:120] for line in text.splitlines() if line.strip()), "…")
-        telling = Telling(Urgency.EVENT, about, words, digest=lambda lang: digest, vital=wish.to is not None, posted=posted)
+
+        def line(lang: str, detail: str) -> str:
+            return compose.say(lang, "message") if detail == "minimal" else digest
+
+        telling = Telling(Urgency.EVENT, about, words, digest=line, vital=wish.to is not None, posted=posted)
         if wish.to is None:
             return self._audience.tell(telling)
         for no in wish.to:

@@ -66,7 +66,7 @@ class Office:
         self._clock = parts.clock
         self.people = parts.people
         self.board = Switchboard(file, parts.people, parts.meta, parts.clock, environ)
-        self.audience = Audience(parts.people, self.board, parts.clock)
+        self.audience = Audience(parts.people, self.board, parts.clock, file.memory("held"))
         self.curves = Curves(parts.charts, parts.runs, parts.steer)
         asker = Asker(parts.steer, parts.launching)
         self.alarms = Alarms(
@@ -110,6 +110,8 @@ class Office:
     def _ready(self) -> None:
         self.board.task(self.reporter.work())
         self.board.task(self.evening.work())
+        self.audience.begin()
+        self.alarms.begin()
         now_ms = self._clock.wall_us() // 1000
         self._meta.enqueue(lambda writes: writes.people.forget_old(now_ms), durable=False)
 

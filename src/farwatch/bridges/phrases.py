@@ -67,6 +67,14 @@ PHRASES: dict[str, tuple[str, str]] = {
         "A run goes on, and this chat falls asleep before the morning: answer with any letter, and alarms can reach you here tonight.",
         "训练仍在进行，而本聊天在早上之前会休眠：回复任意一个字，今晚的警报才能送达。",
     ),
+    "minimal": (
+        "This chat is set to show no names and no values: look on the page.",
+        "本聊天设置为不显示名称和数值：请在页面上查看。",
+    ),
+    "fault": (
+        "Something went wrong here, and it may not have been done. Write status to see.",
+        "这里出错了，操作可能没有执行。发“状态”查看。",
+    ),
     "no_metric": ("{run} has no metric {name}.", "{run} 没有指标 {name}。"),
 }
 

@@ -84,7 +84,7 @@ class Reporter:
         self._touched: set[str] = set()
         self._lock = threading.Lock()  # over `_touched`
         self._watches: dict[int, _Watch] = {run.no: _Watch(run.state, run.attempt, closed=run.final) for run in runs.meta.runs_of(None)}
-        self._folding = Folding(self._flush_folded)
+        self._folding: Folding[tuple[str, str], Mapping[str, Any]] = Folding(self._flush_folded)
         self.beside: Callable[[], bool] = lambda: False  # whether chats other than people's wait for news
         self.active = False  # whether anybody is told anything: without chats nothing is kept
 
@@ -216,22 +216,23 @@ class Reporter:
 
         line = partial(compose.ended_line, row)
         telling = Telling(Urgency.EVENT, f"run/{run.no}", words, run.project, digest=line, vital=True)
-        if self._folding.take(run.group_name or run.project, bool(run.group_name), row, asyncio.get_running_loop()):
+        if self._folding.take((run.project, run.group_name or ""), bool(run.group_name), row, asyncio.get_running_loop()):
             self._audience.tell(telling)
 
     def _take_back(self, key: str) -> None:
         for chat in self._audience.reached(key):
             self._board.dispatcher.post(chat, Notice(Urgency.PROGRESS, key, plain(""), key=key, deletes=True, closes=True))
 
-    def _flush_folded(self, group: str, rows: list[Mapping[str, Any]]) -> None:
-        """Many ends of one group, as one message."""
-        project = str(rows[0]["project"])
+    def _flush_folded(self, name: tuple[str, str], rows: list[Mapping[str, Any]]) -> None:
+        """Many ends of one group of a project, as one message."""
+        project, group = name[0], name[1] or name[0]
         values = {row["id"]: row.get("main_last") for row in rows}
 
         def words(chat: ChatRow) -> Message:
             return compose.folded(group, rows, values, self._people.lang_of(chat), _detail(chat))
 
-        self._audience.tell(Telling(Urgency.EVENT, f"group/{group}"[:100], words, project))
+        line = partial(compose.folded_line, group, rows)
+        self._audience.tell(Telling(Urgency.EVENT, f"group/{group}"[:100], words, project, digest=line))
 
     # --- lines and conditions
 
@@ -257,7 +258,7 @@ class Reporter:
         """Lines at whole multiples of `every`, counted from step 1; with the values as they were there, exactly."""
         step = float(row["step"])
         after = watch.lines.setdefault(chat.no, 0.0 if watch.fresh else step)
-        places = [every * n for n in range(int(after // every) + 1, int((step + 1) // every) + 1)][-LINES_MAX:]
+        places = [every * n for n in range(int(after // every) + 1, int((step + 1) // every) + 1)[-LINES_MAX:]]
         if not places:
             return
         watch.lines[chat.no] = places[-1]
@@ -336,8 +337,12 @@ class Reporter:
             return Message((*named, *parts), picture, files, silent=bool(more.get("silent")), preview=bool(more.get("preview")))
 
         about = "message" if row is None else f"run/{self._runs.meta.run_by_id(row['id']).no}"  # type: ignore[union-attr]
-        digest = text.splitlines()[0][:120] if text else "…"
-        self._audience.tell(Telling(Urgency.EVENT, about, words, None if row is None else row["project"], digest=lambda lang: digest))
+        digest = next((line.strip()[:120] for line in text.splitlines() if line.strip()), "…")
+
+        def line(lang: str, detail: str) -> str:
+            return compose.say(lang, "message") if detail == "minimal" else digest
+
+        self._audience.tell(Telling(Urgency.EVENT, about, words, None if row is None else row["project"], digest=line))
 
     async def _attachment(self, run: RunRow, writer: Writer, told: Any, name: str, media_type: str) -> Attachment | None:
         if not isinstance(told, Mapping) or not isinstance(told.get("spool"), str):

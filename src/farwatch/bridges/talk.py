@@ -5,6 +5,7 @@ does anything. Each message is done once, however often its service delivers it.
 """
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ from farwatch.wire.commands import EXPIRES_S, Op
 if TYPE_CHECKING:
     from farwatch.bridges.office import Parts
 
+log = logging.getLogger("farwatch.bridges")
+
 PER_MINUTE = 20
 SEEN_MAX = 5_000
 READ_AGE_S = 600.0  # a question that is older is not answered any more
@@ -41,6 +44,7 @@ OPS = {
     Verb.STOP: Op.STOP, Verb.PAUSE: Op.PAUSE, Verb.UNPAUSE: Op.UNPAUSE, Verb.CHECKPOINT: Op.CHECKPOINT, Verb.KILL: Op.KILL,
     Verb.SET: Op.SET, Verb.SCALE: Op.SET, Verb.CALL: Op.CALL, Verb.START: Op.START,
 }  # fmt: skip
+NAMED = frozenset({Verb.PARAMS, Verb.PLOT, Verb.LOG, Verb.GPU})  # names and values are all that their answers hold
 OF_A_RUN = frozenset({*OPS, Verb.STATUS, Verb.PARAMS, Verb.PLOT, Verb.LOG, Verb.GPU}) - {Verb.START}
 
 
@@ -69,7 +73,7 @@ class Talk:
         self._curves = curves
         self._questions = questions
         self._link = link
-        self._doing = Doing(board, parts.people, parts.runs, asker, questions, parts.clock, alarms.tell_others)
+        self._doing = Doing(board, parts.people, parts.runs, asker, questions, parts.clock, alarms.tell_others, alarms.done)
         self._answers = Answers(parts.runs, parts.clock)
         self._selection = Selection(parts.runs, parts.alerts)
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
@@ -93,11 +97,16 @@ class Talk:
         if incoming.group and not (incoming.mentioned or incoming.button or incoming.text.lstrip().startswith(("/", "!", "！"))):
             return
         chat = await asyncio.to_thread(self._chat, incoming, person)
+        self._board.dispatcher.heard(chat)
         turn = Turn(incoming, person, chat, self._people.lang_of(chat))
-        if incoming.button is not None:
-            await self._pressed(turn)
-        elif incoming.text.strip():
-            await self._written(turn)
+        try:
+            if incoming.button is not None:
+                await self._pressed(turn)
+            elif incoming.text.strip():
+                await self._written(turn)
+        except Exception:  # a full disk, a fault of ours: who has written must not take silence for done
+            log.exception("what was written in a chat could not be handled")
+            self._doing.reply(turn, plain(told(turn.lang, "fault")))
 
     async def _stranger(self, incoming: Incoming) -> None:
         """Pair somebody who has sent a code; note everybody else, in silence."""
@@ -208,7 +217,8 @@ class Talk:
         shown = found[-9:]
         context.runs, context.waits = [run.id for run in shown], asked
         lines = [f"{place}  {self._answers.line(run, turn.lang, turn.detail)}" for place, run in enumerate(shown, 1)]
-        buttons = tuple((Button(f"{place} {run.name}"[:40], f"n.{run.short}"),) for place, run in enumerate(shown, 1))
+        named = ["" if turn.detail == "minimal" else f" {run.name}" for run in shown]
+        buttons = tuple((Button(f"{place}{named[place - 1]}"[:40], f"n.{run.short}"),) for place, run in enumerate(shown, 1))
         self._doing.reply(turn, plain("\n".join([told(turn.lang, "which"), *lines]), buttons=buttons))
 
     # --- doing
@@ -235,6 +245,9 @@ class Talk:
             self._doing.reply(turn, plain(str(error)[:600]))
 
     async def _of_run(self, turn: Turn, asked: Asked, run: RunRow) -> None:
+        if turn.detail == "minimal" and asked.verb in NAMED:
+            self._doing.reply(turn, plain(told(turn.lang, "minimal")), run)
+            return
         match asked.verb:
             case Verb.STATUS:
                 rows = [row.title for row in self._parts.alerts.open_of(run.no) if row.state == "firing"]
@@ -259,7 +272,7 @@ class Talk:
             return
         bridge = self._board.bridges.get(turn.incoming.channel)
         picture = None
-        if bridge is not None and bridge.caps.picture_max_bytes and turn.detail != "minimal":
+        if bridge is not None and bridge.caps.picture_max_bytes:
             picture = await self._curves.of_metrics(row, names, asked.seconds, turn.lang)
         words = compose.metrics_text(await asyncio.to_thread(self._runs.summary, run), names)
         if picture is None:
@@ -395,6 +408,7 @@ class Talk:
         knobs = sorted({name for steer in steers for name in steer.get("knobs") or {}})
         commands = sorted({name for steer in steers for name in steer.get("commands") or {}})
         self._doing.reply(turn, plain(help_text("zh" if turn.lang == "zh" else "en", knobs=knobs, commands=commands)))
+
 
 def _missing(turn: Turn, row: Mapping[str, Any], name: str | None) -> str:
     """That a run has no such metric, or none at all."""
