@@ -1430,6 +1430,7 @@ export interface RunDetail {
   alerts: number;
   /** When something last happened to a command of the run, since the server's start. */
   commands_ms: number;
+  /** Nested as it was given. A datetime is `{"$datetime": ISO 8601}`, a date `{"$date": …}`; so in all values. */
   config: Tree;
   /** One value per metric by its rule, and what the program set. */
   summary: { [key: string]: Json };

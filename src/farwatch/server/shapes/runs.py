@@ -173,7 +173,7 @@ class RunCosts(TypedDict):
 class RunDetail(RunRow):
     """Everything about a run but its points."""
 
-    config: Tree
+    config: Annotated[Tree, 'Nested as it was given. A datetime is `{"$datetime": ISO 8601}`, a date `{"$date": …}`; so in all values.']
     summary: Annotated[dict[str, Json], "One value per metric by its rule, and what the program set."]
     attempts: list[Attempt]
     ranks: list[Rank]
