@@ -12,6 +12,7 @@ import pytest
 from e2e_server import Server, wait_until
 from playwright.sync_api import Browser, Locator, Page, Response, expect
 from test_alerts import ask
+from test_look import FAINT
 
 from farwatch.bridges import registry
 from farwatch.bridges.base import Address
@@ -284,6 +285,7 @@ def test_all_tabs_are_within_a_thumb_on_a_phone_and_pair_by_a_link(server: Serve
 def fits(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     assert page.evaluate(TOO_SMALL) == []
+    assert page.evaluate(FAINT) == []
 
 
 def test_code_counts_down_and_a_new_one_is_made(server: Server, page: Page, outside: Outside) -> None:
@@ -374,7 +376,7 @@ def test_alert_says_whom_it_has_reached(server: Server, page: Page, outside: Out
 
         expect(page.locator("body")).to_contain_text(told)
         page.get_by_role("link", name=re.compile("loss is NaN")).first.click()
-        card = page.get_by_role("article", name=re.compile("loss is NaN"))
+        card = page.get_by_role("article", name=re.compile("^loss is NaN"))
         expect(card).to_contain_text(told)
         number = next(one["id"] for one in ask(server, f"runs/{driver.run_id}/alerts")["alerts"])
         page.goto(f"{server.address}/settings/deliveries")
@@ -384,7 +386,7 @@ def test_alert_says_whom_it_has_reached(server: Server, page: Page, outside: Out
         expect(page.get_by_text("Everything arrived.")).to_be_visible()
         page.get_by_role("button", name="All", exact=True).click()
         row.get_by_role("link").click()
-        expect(page.get_by_role("article", name=re.compile("loss is NaN"))).to_be_visible()
+        expect(page.get_by_role("article", name=re.compile("^loss is NaN"))).to_be_visible()
     ask(server, f"alerts/{number}", {"resolve": True})
 
 

@@ -43,6 +43,10 @@ PLACES = {
     "alerts": "article footer",
     "alerts/rules": "input[role=switch]",
     "launch?again={run}": "section pre",
+    "settings": "main h3",
+    "settings/people": "main h2",
+    "settings/deliveries": "main ol",
+    "settings/server": "main dd",
 }
 
 # Words with less than 4.5 : 1, with all the opacity and the backgrounds behind them; what moves or is switched off is left out.
