@@ -146,9 +146,9 @@ def body(scene: Scene, lang: str) -> list[str]:
     lines.append(word(lang, "moved", what=moved[:300]) if moved else "")
     due = alert.get("consequence")
     if due and due.get("state") == "due" and alert["state"] != "resolved":
-        lines.append(word(lang, "due", op=due["op"], time=clock_of(due["due_ms"], scene.now)))
+        lines.append(word(lang, "due", op=told(lang, f"op_{due['op']}"), time=clock_of(due["due_ms"], scene.now)))
     elif due and due.get("state") in ("sending", "sent"):
-        lines.append(word(lang, "did", op=due["op"]))
+        lines.append(word(lang, "did", op=told(lang, f"op_{due['op']}")))
     if alert["rule"] in ENDS and scene.values:
         lines.append(compose.metrics_text(scene.values, [name for name in scene.values if not name.startswith("system/")][:4]))
     return [line for line in lines if line]

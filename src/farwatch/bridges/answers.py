@@ -52,7 +52,8 @@ class Answers:
         row = self._runs.describe(run)
         values = self._values(run)
         glyph = compose.GLYPHS.get(State(run.state), "●")
-        head = f"{glyph} {compose.named(row, detail, lang)} · {run.state} · {compose.duration(row['duration_ms'] / 1000, lang)}"
+        state, lasted = compose.state_of(run.state, lang), compose.duration(row["duration_ms"] / 1000, lang)
+        head = f"{glyph} {compose.named(row, detail, lang)} · {state} · {lasted}"
         parts = [Part(head, "bold")]
         if detail == "minimal":
             share = compose.share_of(row)
@@ -96,7 +97,9 @@ class Answers:
         row = self._runs.describe(run)
         glyph = compose.GLYPHS.get(State(run.state), "●")
         share = compose.share_of(row)
-        parts = [f"{glyph} {compose.named(row, detail, lang)}", run.state, *([f"{share} %"] if share is not None and not run.final else [])]
+        parts = [f"{glyph} {compose.named(row, detail, lang)}", compose.state_of(run.state, lang)]
+        if share is not None and not run.final:
+            parts.append(f"{share} %")
         if detail != "minimal" and row["main_metric"] is not None and row["main_last"] is not None:
             parts.append(f"{row['main_metric']} {compose.number(row['main_last'])}")
         return " · ".join(parts)

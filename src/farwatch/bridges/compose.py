@@ -47,6 +47,12 @@ WORDS: dict[str, tuple[str, str]] = {  # name -> English, Chinese
     "condition": ("{name} {op} {limit}: now {value}", "{name} {op} {limit}：现在 {value}"),
 }
 
+_STATES_ZH = {
+    State.QUEUED: "排队中", State.RUNNING: "运行中", State.PAUSED: "已暂停", State.IDLE: "空闲", State.STALLED: "停住不动",
+    State.LOST: "失去联系", State.FINISHING: "收尾中",
+    State.FINISHED: "完成", State.STOPPED: "已停止", State.FAILED: "失败", State.PREEMPTED: "被抢占",
+}  # fmt: skip
+
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
 
 # How durations are written in Chinese; English is `span`.
@@ -85,6 +91,11 @@ def number(value: Any) -> str:
     if isinstance(value, int | float):
         return shown(float(value))
     return " ".join((text_of(value) or str(value)).split())[:80]
+
+
+def state_of(run_state: str, lang: str) -> str:
+    """A run's state in a sentence."""
+    return _STATES_ZH.get(State(run_state), run_state) if lang == "zh" else run_state
 
 
 def metrics_text(values: Mapping[str, Any], wanted: Sequence[str], most: int = METRICS_MAX) -> str:
@@ -141,7 +152,7 @@ def share_of(run: Mapping[str, Any]) -> int | None:
 def running(run: Mapping[str, Any], values: Mapping[str, Any], lang: str, detail: str, url: str | None) -> Message:
     """The one message of a run that goes on, which is changed as it goes."""
     glyph = {State.PAUSED: "❚❚", State.STALLED: "…", State.LOST: "?"}.get(State(run["state"]), "▶")
-    state = "" if run["state"] == State.RUNNING else f" · {run['state']}"
+    state = "" if run["state"] == State.RUNNING else f" · {state_of(run['state'], lang)}"
     word = say(lang, "started") if run["attempt"] == 1 else say(lang, "resumed", n=run["attempt"])
     body = progress_lines(run, values, detail, lang)
     head = f"{glyph} {named(run, detail, lang)}" + (state or ("" if body else f" {word}"))

@@ -51,13 +51,17 @@ class Contents(Protocol):
 
 @dataclass(slots=True)
 class _Watch:
-    """What was told of one run. `lines`: per chat, the step at which the last line was. `met`: conditions that have come true."""
+    """What was told of one run. `lines`: per chat, the step at which the last line was. `met`: conditions that have come true.
+
+    `late`: what came last was old when it came, as from a program without a network, or a journal that is synced.
+    """
 
     state: str
     attempt: int
     fresh: bool = False  # whether all of it happens while we look
     told_us: int = 0
     closed: bool = False
+    late: bool = False
     share: int = 0
     bar_ms: int = 0
     lines: dict[int, float] = field(default_factory=dict)
@@ -150,6 +154,11 @@ class Reporter:
         if watch.closed and run.final:
             watch.state = run.state
             return
+        if fresh:
+            watch.late = self._clock.wall_us() - max(int(decoded.points.times.max()) for decoded in fresh) > FRESH_MS * 1000
+        if watch.late and not (run.final and self._ended_lately(run)):
+            watch.state, watch.closed = run.state, run.final
+            return
         row = self._runs.describe(run)
         if fresh:
             self._lines(run, row, watch, chats)
@@ -203,7 +212,7 @@ class Reporter:
             self._take_back(key)
         else:
             self._audience.tell(Telling(Urgency.PROGRESS, key, last, run.project, key=key, closes=True, to=_named_by_bars(row)))
-        if run.job_type in SILENT_JOBS or self._clock.wall_us() // 1000 - (run.ended_ms or 0) > FRESH_MS:
+        if run.job_type in SILENT_JOBS or not self._ended_lately(run):
             return
         if run.state == State.FAILED and self._rule_on(run, "failed"):
             return  # an alert says so, and more
@@ -218,6 +227,9 @@ class Reporter:
         telling = Telling(Urgency.EVENT, f"run/{run.no}", words, run.project, digest=line, vital=True)
         if self._folding.take((run.project, run.group_name or ""), bool(run.group_name), row, asyncio.get_running_loop()):
             self._audience.tell(telling)
+
+    def _ended_lately(self, run: RunRow) -> bool:
+        return self._clock.wall_us() // 1000 - (run.ended_ms or 0) <= FRESH_MS
 
     def _take_back(self, key: str) -> None:
         for chat in self._audience.reached(key):

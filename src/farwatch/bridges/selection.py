@@ -5,7 +5,7 @@ from farwatch.bridges.language.words import Verb
 from farwatch.service.alerts import Register
 from farwatch.service.runs import RunRow, Runs
 
-KNOWN_MAX = 200  # the newest runs, which a name without more can mean
+KNOWN_MAX = 200  # the newest runs that have ended, which a name without more can mean
 LISTED_MAX = 9
 LISTENER = "listener"  # the job type of a program that waits to be started
 
@@ -18,8 +18,13 @@ class Selection:
         self._alerts = alerts
 
     def known(self) -> list[RunRow]:
-        """The newest runs that are not deleted, oldest first."""
-        return [run for run in self._runs.meta.runs_of(None) if not run.purged and run.deleted_ms is None][-KNOWN_MAX:]
+        """All runs that go on and the newest that have ended, oldest first; none that are deleted."""
+        there = self._there()
+        lately = {run.no for run in [run for run in there if run.final][-KNOWN_MAX:]}
+        return [run for run in there if not run.final or run.no in lately]
+
+    def _there(self) -> list[RunRow]:
+        return [run for run in self._runs.meta.runs_of(None) if not run.purged and run.deleted_ms is None]
 
     def active(self) -> list[RunRow]:
         """Runs that go on; programs that wait to be started only if there is nothing else."""
@@ -57,7 +62,7 @@ class Selection:
         """Runs that a word names: an id or its beginning, `#12`, `digits#12`, a name; those that go on before others."""
         known = self.known()
         word = ref.lower().lstrip("#")
-        found = [run for run in known if ref in (run.id, f"{run.project}#{run.number}") or run.short == word]
+        found = [run for run in self._there() if ref in (run.id, f"{run.project}#{run.number}") or run.short == word]
         if not found and ref.startswith("#") and word.isdigit():
             found = [run for run in known if run.number == int(word)]
         found = found or [run for run in known if run.name.lower() == word]
