@@ -216,7 +216,7 @@ def test_nothing_is_on_its_way_once_the_last_file_has_come(machine: Machine, end
         trainer = machine.train(BEGIN + "run.save(__file__)\n" + ending, **through(machine, proxy))
         trainer.wait(timeout=60)
         become(machine, "finishing", 30)
-        until(lambda: lag_of(machine)["bytes"], 30, "the server knows of a file that is on its way")
+        until(lambda: lag_of(machine)["files"], 30, "the server knows of a file that is on its way")
         arrives.set()
         become(machine, state, 30)
         assert until(lambda: not any(lag_of(machine).values()), 30, "nothing is on its way")
