@@ -44,6 +44,7 @@ class Switchboard:
         self.dispatcher = Dispatcher(self.bridges, meta, clock)
         self.on_incoming: Callable[[Incoming], Awaitable[None]] = _nobody
         self.on_ready: Callable[[], None] = lambda: None
+        self.on_gone: Callable[[str], None] = lambda name: None  # a channel was removed: another of this name is another
         self.on_close: Callable[[], Awaitable[None]] = _nothing
         self.ending = asyncio.Event()
         self._changing = asyncio.Lock()  # channels are connected and taken away one after the other
@@ -152,6 +153,7 @@ class Switchboard:
             await asyncio.to_thread(self._file.remove, name)
             del self._channels[name]
             self._faults.pop(name, None)
+            self.on_gone(name)
             for no in await asyncio.to_thread(self._people.forget_channel, name, by):
                 self.dispatcher.forget(no)
 

@@ -80,6 +80,7 @@ class Talk:
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._contexts: dict[tuple[int, int], _Context] = {}
         alarms.ask_again = self._doing.ask_again
+        board.on_gone = self._forget
 
     # --- one message
 
@@ -108,6 +109,11 @@ class Talk:
         except Exception:  # a full disk, a fault of ours: who has written must not take silence for done
             log.exception("what was written in a chat could not be handled")
             self._doing.reply(turn, plain(told(turn.lang, "fault")))
+
+    def _forget(self, channel: str) -> None:
+        """Another bot under this name numbers its updates anew."""
+        for key in [key for key in self._seen if key[0] == channel]:
+            del self._seen[key]
 
     async def _stranger(self, incoming: Incoming) -> None:
         """Pair somebody who has sent a code; note everybody else, in silence."""

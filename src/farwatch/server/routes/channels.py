@@ -52,8 +52,10 @@ def _kind(kind: Kind) -> dict[str, Any]:
 
 
 async def list_channels(ask: Ask) -> Response:
-    board = ask.services.office.board
-    return ask.reply({"channels": board.channels(), "kinds": await ask.run(kinds)})
+    found = ask.services.office.board.channels()
+    if not ask.who.may("admin"):
+        found = [{**one, "facts": {key: value for key, value in one["facts"].items() if key != "people"}} for one in found]
+    return ask.reply({"channels": found, "kinds": await ask.run(kinds)})
 
 
 async def connect(ask: Ask) -> Response:
