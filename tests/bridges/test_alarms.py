@@ -55,6 +55,22 @@ def test_alarm_that_heals_while_its_picture_is_drawn_is_told_as_over_and_without
     play(scene)
 
 
+def test_alarm_does_not_wait_for_a_picture_that_takes_long(play: Play) -> None:
+    async def scene(desk: Desk) -> None:
+        ann = desk.person("Ann", ("tg", "1"))
+        desk.person("Bo", ("wc", "b"))
+        desk.people.change_chat(desk.people.chats(person_no=ann)[0].no, {"lang": "zh"}, "ann")
+        desk.drawing.takes_s = 60.0  # in each of two languages
+        began = asyncio.get_running_loop().time()
+        desk.fire(desk.run(name="heron"))
+        await asyncio.sleep(10)
+        for bridge in desk.bridges.values():
+            assert [what for _, what, _, _ in bridge.log] == ["send"]
+            assert bridge.log[0][0] - (began - 1_000) <= 2.1
+
+    play(scene)
+
+
 def test_alarm_that_heals_while_the_service_is_away_arrives_as_over(play: Play) -> None:
     async def scene(desk: Desk) -> None:
         desk.person("Ann", ("tg", "1"))

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -193,5 +195,28 @@ def test_memory_of_keys_is_bounded(meta: Meta) -> None:
                 await dispatcher.drain(100)
         await dispatcher.drain(100)
         assert len(dispatcher._posts) <= KEYS_KEPT and len(dispatcher._boxes[1].edited_s) <= KEYS_KEPT
+
+    run_virtually(main)
+
+
+def test_memory_does_not_grow_with_edits(meta: Meta) -> None:
+    async def main() -> None:
+        bridge = Scripted(Caps(text_max=100, edit=True, edit_every_s=0.0))
+        dispatcher = Dispatcher({"tg": bridge}, meta, SystemClock())
+
+        async def edit(count: int) -> int:
+            for n in range(count):
+                await dispatcher.post(CHAT, progress(f"{n}")).done
+                bridge.log.clear()
+                bridge.messages.clear()
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+
+        tracemalloc.start()
+        try:
+            before = await edit(1_000)
+            assert await edit(10_000) - before < 100_000
+        finally:
+            tracemalloc.stop()
 
     run_virtually(main)

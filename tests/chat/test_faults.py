@@ -204,6 +204,30 @@ def test_more_than_twenty_words_a_minute_are_not_read(tmp_path: Path) -> None:
         assert len(answers) <= 20 and not any("understand" in text for text in party.texts()[before:])
 
 
+def test_fault_of_ours_is_said_and_what_has_waited_too_long_is_said_once(tmp_path: Path) -> None:
+    """A full disk beneath an answer, and a person who asked three times while nothing was heard: silence would be taken for done."""
+    with Party(tmp_path) as party:
+        patch = tmp_path / "patch"
+        patch.mkdir()
+        (patch / "sitecustomize.py").write_text(
+            "import farwatch.bridges.answers as answers\n"
+            "def full(self, *more):\n    raise OSError(28, 'No space left on device')\n"
+            "answers.Answers.status = full\n"
+        )
+        path = party.environ["PYTHONPATH"]
+        party.environ["PYTHONPATH"] = f"{patch}:{path}"
+        party.start_server()
+        party.environ["PYTHONPATH"] = path
+        party.pair()
+        ended(party, 1, "finished")
+        assert "Something went wrong here" in party.ask("status")
+        for _ in range(3):
+            party.write("runs", date=int(time.time()) - 3 * 3_600)
+        party.write("runs")
+        party.message_with("1  ✓ seed0 #1")
+        assert len(sends(party, "written 3.0 h ago and was not done")) == 1
+
+
 def test_question_of_somebody_who_is_removed_or_may_less_by_now_is_not_answered(tmp_path: Path) -> None:
     with Party(tmp_path) as party:
         party.start_server()

@@ -13,7 +13,7 @@ from farwatch.bridges.base import Attachment, Message, Part
 from farwatch.bridges.compose import clock_of, number
 from farwatch.bridges.phrases import told
 from farwatch.service.alerts.finding import at_step
-from farwatch.service.alerts.register import AlertRow
+from farwatch.service.alerts.register import UNWATCHED, AlertRow
 from farwatch.wire.redact import mask_text
 
 TITLES_ZH = {
@@ -126,7 +126,10 @@ def body(scene: Scene, lang: str) -> list[str]:
         state = word(lang, "over", why=alert["resolution"])
     elif state is None and alert["state"] != "resolved":
         last = scene.values.get(alert["metric"]) if alert.get("metric") else None
-        state = word(lang, "now", value=number(last)) if last is not None else None
+        if last is not None:
+            state = word(lang, "now", value=number(last))
+        elif alert["rule"] not in UNWATCHED:
+            state = word(lang, "not_over")
     usual = word(lang, "usual", low=number(band["low"]), high=number(band["high"])) if band and value is not None else None
     lines.append(_joined(usual, state))
     since = alert.get("time_ms") or alert["fired_ms"] or alert["opened_ms"]

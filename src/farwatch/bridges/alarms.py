@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -39,7 +39,8 @@ SNOOZE_S = 3_600.0
 RING_AGAIN_S = 600.0  # an alert that heals and comes back rings no oftener
 FRESH_MS = 3_600_000  # an alarm that nobody was told of, because the server ended, is told for so long
 FOLLOW_S = 600.0
-KEPT = 500
+KEPT = 2_000  # alerts of which it is known how they are
+PICTURES_KEPT = 100  # alerts whose pictures are at hand, some 50 kB each
 ENDS = frozenset({"failed", "out_of_memory", "lost"})  # rules after which there is nothing left to stop
 THIRD = 1 / 3
 TELLS = frozenset({"fired", "again"})
@@ -85,6 +86,7 @@ class Alarms:
         self._link = link
         self._key = _signing_key(memory)
         self._told: OrderedDict[int, _Told] = OrderedDict()
+        self._drawn: deque[int] = deque()  # alerts with pictures, the oldest first
         self._folding: Folding[Group, int] = Folding(self._fold_closed, self._fold_grown)
         self.ask_again: Callable[[Incoming, Person, ChatRow, Ask, str], None] = lambda incoming, person, chat, ask, said: None
 
@@ -171,7 +173,7 @@ class Alarms:
     async def _ring_if_unheard(self, row: AlertRow) -> None:
         done = await asyncio.to_thread(self._deliveries, row)
         stands = any(self._board.dispatcher.has(chat.no, about(row)) for chat in self._people.chats())
-        if not done and not stands and self._alone(row):
+        if not (done or stands or self._of(row.no).fired_us) and self._alone(row):
             await self._ring(row)
 
     def _deliveries(self, row: AlertRow) -> bool:
@@ -185,6 +187,9 @@ class Alarms:
 
     async def _draw(self, told: _Told, run: Mapping[str, Any], row: AlertRow) -> None:
         """The curve, in the language of each reader; in all, the words wait no longer than for one picture."""
+        self._drawn.append(row.no)
+        while len(self._drawn) > PICTURES_KEPT:
+            self._of(self._drawn.popleft()).pictures.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAW_S):
                 for lang in sorted({self._people.lang_of(chat) for chat in self._people.chats()}):

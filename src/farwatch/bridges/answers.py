@@ -29,8 +29,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "advice_continue": ("Worth going on: {why}", "建议继续：{why}"),
     "no_log": ("{run} has printed nothing.", "{run} 没有输出。"),
     "no_gpu": ("{run} has sent no measurements of its machine.", "{run} 没有机器指标。"),
-    "no_metric": ("{run} has no metric {name}.", "{run} 没有指标 {name}。"),
-    "credits": ("{channel}: {left} more messages until you write again", "{channel}：在你下次发言前还能发 {left} 条"),
     "commands": ("commands: {names}", "命令：{names}"),
 }
 

@@ -125,10 +125,10 @@ class Audience:
         """
         for chat in self._people.chats():
             bridge = self._bridge(chat)
-            message = compose(chat) if bridge is not None else None
-            if bridge is None or message is None or self._dispatcher.amend(chat.no, key, message, over=over):
+            stands = bridge is not None and bridge.caps.edit and self._dispatcher.has(chat.no, key)
+            if not (stands or self._dispatcher.waits(chat.no, key)) or (message := compose(chat)) is None:
                 continue
-            if bridge.caps.edit and self._dispatcher.has(chat.no, key):
+            if not self._dispatcher.amend(chat.no, key, message, over=over) and stands:
                 self._dispatcher.post(chat, Notice(Urgency.EVENT, about, replace(message, silent=True), key=key))
 
     def reached(self, key: str) -> list[ChatRow]:

@@ -97,6 +97,9 @@ class _Box:
     def empty(self) -> bool:
         return not (self.alarms or self.events or self.progress)
 
+    def tickets(self) -> tuple[Ticket, ...]:
+        return (*self.alarms, *self.events, *self.progress.values())
+
 
 class Dispatcher:
     """Sends notices by the bridges of a server.
@@ -146,6 +149,13 @@ class Dispatcher:
         """Whether a message of this key stands in a chat."""
         return bool(self._ids(chat_no, key))
 
+    def waits(self, chat_no: int, key: str) -> bool:
+        """Whether something of this key is in a chat's queue, on its way, or waits for the person's next word."""
+        box = self._boxes.get(chat_no)
+        if box is None:
+            return False
+        return any(ticket.notice.key == key for ticket in box.tickets()) or any(notice.key == key for _, notice in box.asleep)
+
     def amend(self, chat_no: int, key: str, message: Message, *, over: bool) -> bool:
         """Let what waits under a key, or is on its way, say this instead, in its place and with its sound; False if nothing does.
 
@@ -157,8 +167,7 @@ class Dispatcher:
         for place, (since_s, notice) in enumerate(box.asleep):
             if notice.key == key:
                 box.asleep[place] = (since_s, replace(notice, message=message))
-        waiting = (*box.alarms, *box.events, *box.progress.values())
-        found = [ticket for ticket in waiting if ticket.notice.key == key and not ticket.done.done()]
+        found = [ticket for ticket in box.tickets() if ticket.notice.key == key and not ticket.done.done()]
         for ticket in found:
             silent = over or ticket.notice.message.silent
             ticket.notice = replace(ticket.notice, message=replace(message, silent=silent))
@@ -190,7 +199,7 @@ class Dispatcher:
         self._paces.pop(channel, None)
         for box in self._boxes.values():
             box.closed_until_s = 0.0
-            for ticket in (*box.alarms, *box.events, *box.progress.values()):
+            for ticket in box.tickets():
                 if ticket.chat.channel == channel:
                     ticket.not_before_s = 0.0
             box.wake.set()

@@ -15,6 +15,7 @@ PHRASES: dict[str, tuple[str, str]] = {
     "no_such_run": ("No run is called {run}. Write runs for the list.", "没有叫 {run} 的运行。发“运行”查看列表。"),
     "no_active": ("No run is active.", "没有正在进行的运行。"),
     "which": ("Which one?", "哪一个？"),
+    "credits": ("{channel}: {left} more messages until you write again", "{channel}：在你下次发言前还能发 {left} 条"),
     "more_runs": ("… and {n} more: write the name or the id behind the word", "……还有 {n} 个：请在后面写上名称或编号"),
     "which_start": ("Start which? {names}", "启动哪一个？{names}"),
     "no_start": (

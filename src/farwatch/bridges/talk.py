@@ -15,6 +15,7 @@ from farwatch.bridges import chat_settings, compose
 from farwatch.bridges.alarms import Alarms
 from farwatch.bridges.answers import Answers
 from farwatch.bridges.asking import Ask, Asker, Question, Questions
+from farwatch.bridges.audience import credits_left
 from farwatch.bridges.base import Button, Incoming, Message, Part, plain
 from farwatch.bridges.curves import Curves
 from farwatch.bridges.doing import Doing, Turn
@@ -264,7 +265,8 @@ class Talk:
             case Verb.STATUS:
                 rows = [row.title for row in self._parts.alerts.open_of(run.no) if row.state == "firing"]
                 url = self._link({"short": run.short})
-                self._doing.reply(turn, await asyncio.to_thread(self._answers.status, run, turn.lang, turn.detail, url, rows), run)
+                said = await asyncio.to_thread(self._answers.status, run, turn.lang, turn.detail, url, rows)
+                self._doing.reply(turn, self._with_credits(turn, said), run)
             case Verb.PARAMS:
                 self._doing.reply(turn, await asyncio.to_thread(self._answers.params, run, turn.lang, turn.detail, asked.name), run)
             case Verb.LOG:
@@ -275,6 +277,14 @@ class Talk:
                 await self._plot(turn, asked, run)
             case _:
                 await self._doing.command(turn, self._ask(asked, run))
+
+    def _with_credits(self, turn: Turn, message: Message) -> Message:
+        """With how many messages are left after this one, where the service counts them."""
+        channel = turn.incoming.channel
+        left = credits_left(self._board.bridges.get(channel), turn.chat)
+        if left is None:
+            return message
+        return replace(message, parts=(*message.parts, Part("\n" + told(turn.lang, "credits", channel=channel, left=max(0, left - 1)))))
 
     async def _plot(self, turn: Turn, asked: Asked, run: RunRow) -> None:
         names, missing = await asyncio.to_thread(self._answers.known_metrics, run, asked.metrics)
