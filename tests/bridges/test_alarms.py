@@ -401,3 +401,19 @@ def test_person_who_is_removed_is_told_nothing_more(play: Play) -> None:
         assert desk.told("wc")[-1] == ("edit", OVER, False)
 
     play(scene)
+
+
+def test_groups_of_one_name_in_two_projects_are_two_groups(play: Play) -> None:
+    """A chat of one project must not read of another one's runs because both have a group that is called sweep."""
+
+    async def scene(desk: Desk) -> None:
+        desk.person("Ann", ("tg", "1"))
+        desk.people.change_chat(desk.people.chats()[0].no, {"projects": ["digits"]}, "ann")
+        for n in range(5):
+            desk.fire(desk.run(name=f"mine{n}", group="sweep"))
+            desk.fire(desk.run(name=f"theirs{n}", group="sweep", project="words"))
+        await asyncio.sleep(700)
+        texts = [message.text for message in desk.bridges["tg"].messages]
+        assert any("4 more" in text for text in texts) and not any("theirs" in text for text in texts), texts
+
+    play(scene)

@@ -148,7 +148,11 @@ def test_minimal_chat_holds_no_name_and_no_value(tmp_path: Path) -> None:
         party.train(SPIKES, "heron")
         until(lambda: any(one.text.startswith("▲") for one in party.seen()), 60)
         party.ask("status")
-        for one in party.seen()[greeted:]:
+        for text in ("params", "plot", "log 5", "gpu"):
+            assert "no names and no values" in party.ask(text)
+        told = party.seen()[greeted:]
+        assert "Knobs" not in party.ask("help")
+        for one in told:
             assert not any(word in one.text for word in ("heron", "loss", "NaN", "0.3", "grad")), one.text
             assert one.pictures == ()
 

@@ -281,6 +281,32 @@ def test_token_that_is_revoked_is_shown_and_the_other_channel_goes_on(tmp_path: 
             party.on_loop(stack.aclose())
 
 
+def test_where_nothing_can_be_changed_a_quarter_is_a_line_and_a_step_is_none(tmp_path: Path) -> None:
+    """C13: a loop of a hundred steps is told at its start, at each quarter and at its end, where messages cannot be edited."""
+    ntfy = FakeNtfy()
+    with Party(tmp_path) as party:
+        stack = AsyncExitStack()
+        party.on_loop(stack.enter_async_context(ntfy.serving()))
+        try:
+            party.environ |= {"FARWATCH_NTFY_URL": ntfy.url, "FARWATCH_NTFY_TOPIC": ntfy.topic, "FARWATCH_NTFY_TOKEN": ntfy.token}
+            party.start_server()
+            with party.api() as api:
+                until(lambda: [one for one in api._contact.get("/people")["chats"] if one["channel"] == "ntfy"], 30, "its chat")
+                run = api._contact.post("/runs", {"project": "digits", "name": "heron", "total_steps": 100})["id"]
+                for step in range(0, 100, 5):
+                    api._contact.post(f"/runs/{run}/log", [{"step": step, "metrics": {"loss": 1.0}}])
+                    time.sleep(0.3)
+                api._contact.post(f"/runs/{run}/finish", {"state": "finished"})
+            until(lambda: any("finished after" in one.text for one in ntfy.seen()), 60, "the end")
+        finally:
+            party.kill_server(15)
+            party.on_loop(stack.aclose())
+        shares = [int(one.text.partition(" %")[0].rpartition(" ")[2]) for one in ntfy.seen() if " %" in one.text]
+        quarters = [max(mark for mark in (0, 25, 50, 75) if mark <= share) for share in shares]
+        assert quarters in ([0, 25, 50, 75], [25, 50, 75]), shares
+        assert len(ntfy.seen()) <= 5, [one.text for one in ntfy.seen()]
+
+
 def test_bot_that_a_person_blocked_is_asked_seldom(tmp_path: Path) -> None:
     with Party(tmp_path) as party:
         party.start_server()

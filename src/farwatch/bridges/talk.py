@@ -426,7 +426,8 @@ class Talk:
         self._doing.reply(turn, await asyncio.to_thread(self._answers.listed, shown, turn.lang, turn.detail))
 
     def _help(self, turn: Turn) -> None:
-        steers = [self._runs.meta.detail(run.no).steer for run in self._selection.active()]
+        shown = self._selection.active() if turn.detail == "full" else []
+        steers = [self._runs.meta.detail(run.no).steer for run in shown]
         knobs = sorted({name for steer in steers for name in steer.get("knobs") or {}})
         commands = sorted({name for steer in steers for name in steer.get("commands") or {}})
         self._doing.reply(turn, plain(help_text("zh" if turn.lang == "zh" else "en", knobs=knobs, commands=commands)))
