@@ -96,7 +96,7 @@ def project(request: pytest.FixtureRequest) -> str:
     return re.sub(r"\W+", "-", request.node.name)[:40].strip("-") + "-" + uuid.uuid4().hex[:6]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # a loop of its own runs while it is open, and tests of other files run theirs
 def browser() -> Iterator[Browser]:
     found = (
         os.environ.get("CHROMIUM")

@@ -34,6 +34,7 @@ from tests.faults.machine import Machine, until
 from tests.rows.program import ended, points, ran
 
 EXAMPLE = {
+    "no": "1", "channel": "telegram", "user": "1",
     "writer": "ab" * 16, "name": "x.png", "agent": "a1", "sha256": "cd" * 32, "path": "a/b.yaml", "id": "1", "project": "guarded",
     "command": "c-0000001", "machine": "box", "profile": "train", "ref": "u4",
 }  # fmt: skip

@@ -40,10 +40,9 @@ class Book {
 
   /** Do something, and show what became of it. */
   async act(work: () => Promise<unknown>): Promise<boolean> {
-    return toast.attempt(async () => {
-      await work();
-      await this.look();
-    });
+    const done = await toast.attempt(async () => void (await work()));
+    await this.look().catch(() => {}); // also what was refused is shown as it is
+    return done;
   }
 
   /** Who is new speaks the language of this page, and lives by its clock, until they say otherwise. */
@@ -57,6 +56,7 @@ class Book {
   /** Change a person at once; `back` is how it was. */
   async changePerson(person: PersonInfo, change: PersonChange, back: PersonChange): Promise<boolean> {
     const no = String(person.no);
+    this.#assume(person.no, change);
     return this.act(async () => {
       await patchJson('people/{no}', { no }, change);
       toast.say(c('saved', { name: change.name ?? person.name }), async () => {
@@ -64,6 +64,13 @@ class Book {
         await this.look();
       });
     });
+  }
+
+  /** Show a change before the server has answered, so that the next one, made meanwhile, begins from it. A look puts right what was refused. */
+  #assume(no: number, { name, scopes, chats, ...settings }: PersonChange): void {
+    this.#asked += 1; // an answer that is under way does not know of it
+    const known = { ...(name ? { name } : {}), ...(scopes ? { scopes } : {}), ...(chats ? { chats } : {}) };
+    this.people = { ...this.people, people: this.people.people.map((one) => (one.no === no ? { ...one, ...known, settings: { ...one.settings, ...settings } } : one)) };
   }
 
   /** Change what is sent to a chat at once; `back` is how it was. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { formatBytes, formatCell, formatClock, formatDuration, formatNumber, formatPace, formatRate, formatShare, formatShort, toNumber } from './numbers';
+import { formatBytes, formatClock, formatDuration, formatNumber, formatPace, formatRate, formatShare, formatShort, toNumber } from './numbers';
+import { formatCell } from './cell';
 
 describe('formatNumber', () => {
   it.each([

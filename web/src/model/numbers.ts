@@ -1,5 +1,4 @@
-import type { Json, Num } from '../api/types';
-import { exactText, formatMoment } from './moments';
+import type { Num } from '../api/types';
 
 /** A number of the API, where what JSON cannot say travels as text. */
 export function toNumber(value: Num | null | undefined): number {
@@ -116,12 +115,4 @@ export function formatShare(share: number): string {
 export function formatRate(perSecond: number): string {
   if (!Number.isFinite(perSecond)) return '';
   return perSecond >= 10 ? `${formatShort(Math.round(perSecond))}/s` : `${formatNumber(perSecond, 2)}/s`;
-}
-
-/** One cell of a table: five significant digits at most. */
-export function formatCell(value: Json | undefined): string {
-  if (value === null || value === undefined || value === '') return '–';
-  if (typeof value === 'number') return formatNumber(value, 4);
-  if (value === 'Infinity' || value === '-Infinity') return formatNumber(toNumber(value));
-  return formatMoment(value) ?? exactText(value);
 }
