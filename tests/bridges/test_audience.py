@@ -245,7 +245,7 @@ class Dear(Scripted):
 def test_last_messages_of_a_service_that_counts_are_kept_for_alarms_and_ends(meta: Meta) -> None:
     async def main() -> None:
         place = Place(meta)
-        place.bridges["wc"] = place.board.bridges["wc"] = Dear(3)
+        place.bridges["wc"] = place.board.bridges["wc"] = Dear(2)
         place.person("Ann", ("wc", "a"))
         place.tell("a line", Urgency.EVENT)
         place.tell("finished", Urgency.EVENT, vital=True)

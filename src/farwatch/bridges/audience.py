@@ -24,7 +24,7 @@ from farwatch.service.people_settings import minute_of
 
 FAILOVER_S = 10.0  # an alarm that has not arrived by then goes to the next chat as well
 EVENT_FAILOVER_S = 120.0
-RESERVE = 3  # messages that a service with credits keeps for alarms and ends
+RESERVE = 2  # messages of ten that a service with credits keeps for alarms and ends: lines and milestones stop at eight
 HELD_FIRST, HELD_LAST = 10, 9  # lines of what was held back that are kept: the rest is counted
 RELEASE_S = 20.0
 
