@@ -1,10 +1,13 @@
 """V9: the page shows n/total, percent, elapsed, remaining and rate as the bar of the program does."""
 
+import contextlib
 import re
 import time
 
+import pytest
 from e2e_server import Server, wait_until
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Page, Route, expect
 
 SCRIPT = """
 import farwatch, sys, time
@@ -70,6 +73,30 @@ def test_page_shows_what_the_bar_of_the_program_says(server: Server, page: Page,
     stands = times.inner_text()
     page.wait_for_timeout(2_100)  # two ticks of the page's clock, which an ended bar does not follow
     expect(times).to_have_text(stands)
+
+
+@pytest.mark.parametrize(("path", "place"), [("r/{run}", "header"), ("p/{project}", "tbody td.state")])
+def test_change_before_the_first_live_answer_is_shown(server: Server, page: Page, project: str, path: str, place: str) -> None:
+    training = server.training(SCRIPT, project)
+    assert training.stdin is not None and training.stdout is not None
+    run = training.stdout.readline().strip()
+    held: list[Route] = []
+    page.route("**/api/v1/live", lambda route: held.append(route))  # a bound method cannot be wrapped
+
+    with server.api() as api:
+        wait_until(lambda: [found for found in api.runs(project) if found.detail["progress"]], "the bar is on the server")
+        page.goto(f"{server.address}/{path.format(run=run, project=project)}")
+        expect(page.locator(place).first).to_contain_text(re.compile(r"(?<!\d)0\s%"))
+        training.stdin.write("step 10\n")
+        training.stdin.flush()
+        wait_until(lambda: api.run(run).detail["progress"]["n"] == 10, "the step is on the server")
+    page.unroute("**/api/v1/live")
+    for route in held:
+        with contextlib.suppress(PlaywrightError):  # the page has taken this question back
+            route.continue_()
+
+    expect(page.locator(place).first).to_contain_text(re.compile(r"50\s%"), timeout=10_000)
+    training.communicate(timeout=60)
 
 
 def test_rows_show_how_far_and_how_long(server: Server, page: Page, project: str) -> None:

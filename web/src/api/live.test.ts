@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { backoffMs, seqOf, union } from './live';
+import { backoffMs, passedOver, seqOf, union, type Interest } from './live';
 
 describe('union', () => {
   it('asks once for what several readers want', () => {
@@ -12,6 +12,27 @@ describe('union', () => {
     expect(union([one, { ...two, project: 'other' }]).project).toBe('*');
     expect(union([])).toEqual({ project: null, runs: [], series: [], console: [] });
   });
+});
+
+describe('passedOver', () => {
+  const none: Interest = { project: null, runs: [], series: [], console: [] };
+  const asked = { project: 'digits', runs: ['a'], console: ['a'] };
+
+  it('is true of the first answer, which tells nothing', () => expect(passedOver({ since: null, asked }, none)).toBe(true));
+
+  it.each<[Partial<Interest>, boolean]>([
+    [{}, false],
+    [{ project: 'digits', runs: ['a'], console: ['a'] }, false],
+    [{ series: [{ run: 'b', name: 'loss' }] }, false],
+    [{ project: 'other' }, true],
+    [{ project: '*' }, true],
+    [{ runs: ['a', 'b'] }, true],
+    [{ console: ['b'] }, true],
+  ])('compares what is wanted with what was asked: %j', (wanted, expected) => {
+    expect(passedOver({ since: 'x:1', asked }, { ...none, ...wanted })).toBe(expected);
+  });
+
+  it('knows that a question about all projects is about each', () => expect(passedOver({ since: 'x:1', asked: { ...asked, project: '*' } }, { ...none, project: 'other' })).toBe(false));
 });
 
 describe('seqOf', () => {

@@ -16,6 +16,10 @@ export interface LiveEvent {
   since: string | null;
   /** `run\nname` of every series that the question named. */
   series: string[];
+  /** What else the question named. */
+  asked: Omit<Interest, 'series'>;
+  /** Whether something that this tab wants may have happened before this answer without being told; of series a reader sees for itself. */
+  missed: boolean;
 }
 
 export type LiveStatus = { state: 'connecting' | 'live' | 'offline'; message: string | null };
@@ -44,6 +48,13 @@ export function union(interests: Iterable<Interest>): Interest {
     interest.series.forEach((one) => series.set(`${one.run}\n${one.name}`, one));
   }
   return { project: projects.size > 1 ? '*' : ([...projects][0] ?? null), runs: [...runs], series: [...series.values()], console: [...console] };
+}
+
+/** Whether an answer may have passed over something that is wanted: it was asked without it, or it is the first and only says where the server is. */
+export function passedOver({ since, asked }: Pick<LiveEvent, 'since' | 'asked'>, wanted: Interest): boolean {
+  if (since === null) return true;
+  if (wanted.project !== null && asked.project !== '*' && asked.project !== wanted.project) return true;
+  return wanted.runs.some((run) => !asked.runs.includes(run)) || wanted.console.some((run) => !asked.console.includes(run));
 }
 
 /** Commit number of a cursor (`epoch:seq` or `epoch:seq.n`). */
@@ -145,7 +156,8 @@ export class Live {
   }
 
   #tell(event: LiveEvent): void {
-    for (const listener of this.#listeners) listener(event);
+    const told = { ...event, missed: passedOver(event, union(this.#wants.values())) };
+    for (const listener of this.#listeners) listener(told);
   }
 
   #status(status: LiveStatus): void {
@@ -169,7 +181,8 @@ export class Live {
         this.#cursor = answer.cursor;
         if (failures || since === null) this.#status({ state: 'live', message: null });
         failures = 0;
-        const event = { answer, since, series: interest.series.map((one) => `${one.run}\n${one.name}`) };
+        const { series, ...asked } = interest;
+        const event = { answer, since, series: series.map((one) => `${one.run}\n${one.name}`), asked, missed: false };
         this.#tell(event);
         this.#say({ kind: 'event', event });
       } catch (error) {

@@ -9,8 +9,8 @@ class Firing {
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   start(): void {
-    live.listen(({ answer }) => {
-      if (answer.alerts.length || answer.reset) this.look(200);
+    live.listen(({ answer, missed }) => {
+      if (answer.alerts.length || answer.reset || missed) this.look(200);
     });
     document.addEventListener('visibilitychange', () => this.look());
     this.look();

@@ -23,8 +23,8 @@ export class ProjectMarks {
 
   constructor(project: string) {
     this.#project = project;
-    this.#stop = live.listen(({ answer }) => {
-      if (answer.reset) void this.#loadAlerts();
+    this.#stop = live.listen(({ answer, missed }) => {
+      if (answer.reset || missed) void this.#loadAlerts();
       else if (answer.alerts.length) this.#take(answer.alerts.filter((alert) => alert.project === project));
     });
     void this.#loadAlerts();

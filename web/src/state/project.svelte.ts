@@ -288,11 +288,9 @@ export class ProjectPage {
     void this.#loadNames();
   }
 
-  #hear({ answer }: LiveEvent): void {
-    if (answer.reset) {
-      this.#later(100);
-      return;
-    }
+  #hear({ answer, missed }: LiveEvent): void {
+    if (answer.reset || missed) this.#later(100);
+    if (answer.reset) return;
     const changed = new Map(answer.runs.filter((run) => run.project === this.project).map((run) => [run.id, run]));
     if (changed.size) {
       const known = new Set(this.runs.map((run) => run.id));

@@ -57,6 +57,7 @@ export class RunPage {
   #want = '';
   #beaten = 0;
   #sought = '';
+  #heard = 0; // answers, so that a load can tell whether one came in between
   #asking: ReturnType<typeof setTimeout> | undefined;
   #askedMs = 0;
   #wholeMs = 0;
@@ -77,14 +78,18 @@ export class RunPage {
   }
 
   async load(): Promise<void> {
+    const heard = this.#heard;
     try {
       // alerts come with the run: a line of the head that came later would push the charts down
-      const [detail, alerts] = await Promise.all([getJson('runs/{ref}', { ref: this.#ref, brief: true }), this.steering ? null : alertsOf(this.#ref)]);
+      const [detail, alerts] = await Promise.all([getJson('runs/{ref}', { ref: this.#ref, brief: true }), alertsOf(this.#ref)]);
       this.detail = detail;
       this.error = null;
       this.#wholeMs = Date.now();
       this.steering ??= new Steering(detail.id, alerts);
       this.steering.take(detail);
+      this.steering.takeAlerts(alerts ?? []);
+      if (!this.#want && this.#heard !== heard) this.#later(() => void this.load(), 100); // it was asked without this run
+      this.#listen();
       await Promise.all([this.#loadMetrics(), this.#probe(detail.id)]);
       this.#listen();
     } catch (error) {
@@ -136,10 +141,11 @@ export class RunPage {
     live.want('run', interest);
   }
 
-  #hear({ answer }: LiveEvent): void {
+  #hear({ answer, missed }: LiveEvent): void {
+    this.#heard += 1;
     const id = this.detail?.id;
     if (!id) return;
-    if (answer.reset) {
+    if (answer.reset || missed) {
       this.#later(() => void this.load(), 100);
       return;
     }

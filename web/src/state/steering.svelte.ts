@@ -51,7 +51,8 @@ export class Steering {
     const mine = new Map(rows.filter((alert) => alert.run === this.#run).map((alert) => [alert.id, alert]));
     if (!mine.size) return;
     const known = new Set(this.alerts.map((alert) => alert.id));
-    this.alerts = [...[...mine.values()].filter((alert) => !known.has(alert.id)), ...this.alerts.map((alert) => mine.get(alert.id) ?? alert)].sort((a, b) => b.id - a.id);
+    const later = (was: AlertRow, now: AlertRow | undefined): AlertRow => (now && now.modified_ms >= was.modified_ms ? now : was);
+    this.alerts = [...[...mine.values()].filter((alert) => !known.has(alert.id)), ...this.alerts.map((alert) => later(alert, mine.get(alert.id)))].sort((a, b) => b.id - a.id);
   }
 
   async load(): Promise<void> {
