@@ -106,7 +106,7 @@ class Launch:
     def ended(self) -> bool:
         return all((self.folder / f"code.{rank}").exists() for rank in range(self.count))
 
-    def end_of(self, command: str, limit_s: float = 15) -> dict[str, Any]:
+    def end_of(self, command: str, limit_s: float = 60) -> dict[str, Any]:
         """How a command ended, once it has."""
         found = until(
             lambda: [one for one in self.events() if one.get("command") == command and one["event"] == "ended"],
