@@ -105,6 +105,25 @@ def test_a_second_server_of_the_same_user_is_refused_and_one_that_died_is_not_in
     assert own_server.api("GET", "/runs").status == 200
 
 
+def test_every_setting_is_given_by_its_name_and_no_other_name_is_taken(tmp_path: Path) -> None:
+    with running(tmp_path / "state", "--set", "url=https://watch.example", "--set", "host=localhost") as server:
+        assert server.api("GET", "/info").json["url"] == "https://watch.example"
+
+    for wrong in ("nonsense=1", "url", "head_s=soon"):
+        command = [sys.executable, "-P", "-m", "farwatch.server", "--dir", str(tmp_path / "none"), "--set", wrong]
+        refused = subprocess.run(
+            command,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        assert refused.returncode == 2 and wrong.partition("=")[0] in refused.stderr.lower(), wrong
+        assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_taken_port_is_named_and_the_next_one_used(tmp_path: Path) -> None:
     taken = socket.socket()
     taken.bind(("127.0.0.1", 0))

@@ -3,10 +3,11 @@
 import argparse
 import logging
 import sys
+from typing import Any
 
-from farwatch.errors import FarwatchError
+from farwatch.errors import FarwatchError, UsageError
 from farwatch.server.serve import announce, serve
-from farwatch.settings import load
+from farwatch.settings import BY_NAME, load
 
 
 def main() -> int:
@@ -28,23 +29,30 @@ def main() -> int:
     )
     logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
     try:
-        environ = {
-            "FARWATCH_" + name.upper(): value
-            for name, _, value in (pair.partition("=") for pair in given.set)
-        }
-        settings = load()
-        parsed = load(environ)
-        extra = {
-            name: parsed.values[name] for name, source in parsed.sources.items() if source == "environment"
-        }
+        settings = load().replace(**_named(given.set))
         settings = settings.replace(
-            **extra, host=given.host, port=given.port, data=given.data, dir=given.dir, url=given.url
+            host=given.host, port=given.port, data=given.data, dir=given.dir, url=given.url
         )
         serve(settings, ready=lambda started: announce(started, as_json=given.json))
     except FarwatchError as error:
         print(f"farwatch: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _named(pairs: list[str]) -> dict[str, Any]:
+    """Values of settings given as `NAME=VALUE`. Raises `UsageError` for a name that is none and a value that does not parse."""
+    environ: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or name not in BY_NAME:
+            raise UsageError(
+                f"`--set` takes NAME=VALUE with the name of a setting, not: `{pair[:100]}`",
+                hint="docs/reference/settings.md lists them",
+            )
+        environ[BY_NAME[name].env] = value
+    parsed = load(environ)
+    return {name: parsed.values[name] for name, source in parsed.sources.items() if source == "environment"}
 
 
 if __name__ == "__main__":
