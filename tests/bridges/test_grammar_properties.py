@@ -111,6 +111,12 @@ meant = st.one_of(
 @settings(max_examples=2_000, deadline=None)
 @given(meant)
 @example(Asked(Verb.START, "en", pairs=(("a", "."), ("b", "0."), ("c", "+1"), ("d", "nan"), ("e", "x y"), ("f", "1_000"))))
+@example(Asked(Verb.START, "en", pairs=(("a", "0."),)))
+@example(Asked(Verb.CALL, "en", name="evaluate", values=("0.",)))
+@example(Asked(Verb.CALL, "zh", name="evaluate", pairs=(("a", "-7."),), values=("1", ".")))
+@example(Asked(Verb.START, "en", name="IT"))
+@example(Asked(Verb.START, "zh", name="please"))
+@example(Asked(Verb.PLOT, "en", metrics=("run", "thanks")))
 @example(Asked(Verb.SCALE, "zh", name="lr", factor=Fraction(10, 3)))
 def test_what_is_written_is_read_as_it_was_meant(wanted: Asked) -> None:
     text = write(wanted)

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from farwatch.bridges.language import amounts
 from farwatch.bridges.language.typed import fold
-from farwatch.bridges.language.words import Lang, Verb, word_of
+from farwatch.bridges.language.words import FILLERS, POLITE, Lang, Verb, word_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _arguments(asked: Asked, lang: Lang) -> list[str]:
             return [] if asked.lines is None else [str(asked.lines)]
         case Verb.START | Verb.CALL | Verb.PARAMS:
             name = [] if asked.name is None else [_quoted(asked.name)]
-            values = (value if amounts.number(value) == value else _quoted(value, always=True) for value in asked.values)
+            values = (_quoted(value, always=amounts.number(value) != value) for value in asked.values)
             return [*name, *values, *(f"{key}={_argument(value)}" for key, value in asked.pairs)]
         case Verb.WATCH if asked.condition is not None:
             one = asked.condition
@@ -141,7 +141,8 @@ def _argument(value: str) -> str:
 
 
 def _quoted(text: str, *, always: bool = False) -> str:
-    """A name or a value, in quotes where it would be taken apart otherwise."""
+    """A name or a value, in quotes where it would be taken apart or passed over otherwise."""
+    always = always or fold(text) in FILLERS | POLITE
     if text and not always and text[-1] != "." and all(letter.isalnum() or letter in PLAIN for letter in text):
         return text
     for quote in "\"'`":
