@@ -116,7 +116,7 @@ meant = st.one_of(
 @example(Asked(Verb.CALL, "zh", name="evaluate", pairs=(("a", "-7."),), values=("1", ".")))
 @example(Asked(Verb.START, "en", name="IT"))
 @example(Asked(Verb.START, "zh", name="please"))
-@example(Asked(Verb.PLOT, "en", metrics=("run", "thanks")))
+@example(Asked(Verb.PLOT, "en", metrics=("run", "thanks", "OF", "day")))
 @example(Asked(Verb.SCALE, "zh", name="lr", factor=Fraction(10, 3)))
 def test_what_is_written_is_read_as_it_was_meant(wanted: Asked) -> None:
     text = write(wanted)

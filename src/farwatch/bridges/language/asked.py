@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from farwatch.bridges.language import amounts
 from farwatch.bridges.language.typed import fold
-from farwatch.bridges.language.words import FILLERS, POLITE, Lang, Verb, word_of
+from farwatch.bridges.language.words import PASSED_OVER, Lang, Verb, word_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _argument(value: str) -> str:
 
 def _quoted(text: str, *, always: bool = False) -> str:
     """A name or a value, in quotes where it would be taken apart or passed over otherwise."""
-    always = always or fold(text) in FILLERS | POLITE
+    always = always or fold(text) in PASSED_OVER or amounts.span(text) is not None
     if text and not always and text[-1] != "." and all(letter.isalnum() or letter in PLAIN for letter in text):
         return text
     for quote in "\"'`":

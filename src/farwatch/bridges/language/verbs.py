@@ -11,6 +11,8 @@ from farwatch.bridges.language.misread import Misread, Reason
 from farwatch.bridges.language.typed import HAN, Piece, fold, key, split
 from farwatch.bridges.language.words import (
     BECOMES,
+    BEFORE_RUN,
+    BETWEEN,
     BY_TWO,
     DIVIDE,
     FILLERS,
@@ -35,8 +37,6 @@ _BECOMES = re.compile(rf" ?(:?=(?![=<>])|:|to\b|{'|'.join(BECOMES)}) ?")
 _GLUED_SPAN = re.compile(r"(.+?)((?:最近|过去|近).+)")
 _DIRECTION = re.compile(r"(降低|提高|降|升|减半|翻倍) ?(.*)")
 _SIGNS = {"≤": "<=", "≥": ">=", "小于": "<", "低于": "<", "below": "<", "under": "<", "大于": ">", "高于": ">", "above": ">", "over": ">"}
-_BEFORE_RUN = frozenset({"on", "of", "for", "in", "at"})
-_BETWEEN = frozenset({"and", "和", "与", "of", "the", "for"})
 RUN_ONLY = frozenset({Verb.STATUS, Verb.GPU, Verb.STOP, Verb.PAUSE, Verb.UNPAUSE, Verb.CHECKPOINT, Verb.KILL})
 
 
@@ -75,7 +75,7 @@ class Verbs:
             if self.run is None and left and (run := self.known.run_piece(left[at])) is not None:
                 self.run = run
                 del left[at]
-                if at == -1 and left and not left[-1].quoted and fold(left[-1].text) in _BEFORE_RUN:
+                if at == -1 and left and not left[-1].quoted and fold(left[-1].text) in BEFORE_RUN:
                     del left[-1]
         return left
 
@@ -91,7 +91,7 @@ class Verbs:
             return Asked(verb, self.lang)
         if self.run is None and (run := self.known.run(rest)) is not None:
             return Asked(verb, self.lang, run=run)
-        if len(left) == 2 and not left[0].quoted and fold(left[0].text) in _BEFORE_RUN:
+        if len(left) == 2 and not left[0].quoted and fold(left[0].text) in BEFORE_RUN:
             del left[0]
         [piece, *more] = left
         if self.run is not None or more or piece.name is not None or not 0 < len(piece.text.strip()) <= RUN_MAX:
@@ -131,7 +131,7 @@ class Verbs:
                 return self.wrong(Reason.MANY, text_of([piece]), verb=Verb.PLOT)
             if piece.quoted:
                 metrics.append(piece.text)
-            elif fold(piece.text) not in _BETWEEN:
+            elif fold(piece.text) not in BETWEEN:
                 metrics += [name for name in re.split("[,、;]", piece.text) if name]
         if len(metrics) > METRICS_MAX or any(not 0 < len(name.strip()) <= METRIC_MAX for name in metrics):
             return self.wrong(Reason.MANY, text_of(left), verb=Verb.PLOT)

@@ -117,6 +117,9 @@ BECOMES = (
 LEARNING_RATE = ("学习率", "learning rate", "learning_rate", "learning-rate", "learningrate", "lr")
 FILLERS = frozenset({"the", "this", "it", "run", "training", "now", "model", "please", "训练", "模型", "检查点"})
 POLITE = frozenset({"please", "pls", "thanks", "thx", "请", "谢谢", "麻烦", "帮我"})
+BEFORE_RUN = frozenset({"on", "of", "for", "in", "at"})
+BETWEEN = frozenset({"and", "和", "与", "of", "the", "for"})
+PASSED_OVER = FILLERS | POLITE | BEFORE_RUN | BETWEEN
 LOOK = ("看一下", "看看", "查看", "看", "show")  # before something that changes nothing
 LANG_NAMES: dict[str, Lang] = {
     "zh": "zh", "chinese": "zh", "中文": "zh", "汉语": "zh", "cn": "zh", "zh-cn": "zh",
