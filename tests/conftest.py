@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and `nohup` a terminal that closes; every program that
 # they start would inherit that. With a handler of our own, those begin with the default.
@@ -18,6 +19,16 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 # Folders whose files take the longest, first: where files are handed to several workers, none is left with a long one at the end.
 LONG = ("faults", "rows", "models", "integrations", "e2e", "ranks", "cli", "start", "steer", "server")
+
+
+# The daily tests try the same examples each time, so that a change is judged by what it changed; the nightly ones look for new ones.
+settings.register_profile("daily", derandomize=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how properties are tried."""
+    if config.getoption("markexpr") == "not nightly":
+        settings.load_profile("daily")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
