@@ -17,17 +17,16 @@ from farwatch.bridges.base import (
     Caps,
     Condition,
     Field,
-    Incoming,
     Kind,
     Message,
     Outcome,
     Receipt,
-    Receive,
     Setup,
     split,
 )
 from farwatch.bridges.outward import needs
 from farwatch.bridges.services.carried import Carried, attached, carried, whole, with_lines
+from farwatch.bridges.services.one_way import OneWay
 from farwatch.bridges.services.slices import SLICES_MAX, beginning, text_of
 from farwatch.errors import BridgeError
 
@@ -55,10 +54,13 @@ class _Log(logging.Handler):
 _log = _Log(logging.WARNING)
 
 
-class AppriseBridge:
+class AppriseBridge(OneWay):
     """See `farwatch.bridges.base.Bridge`. The address of a message is of no account: a channel goes to all of its services."""
 
+    sent = "what Apprise has sent"
+
     def __init__(self, setup: Setup) -> None:
+        super().__init__()
         try:
             import apprise
         except ImportError:
@@ -82,16 +84,6 @@ class AppriseBridge:
         text_max = min([TEXT_MAX, *(known.body_maxlen for _, known in self._services if known.body_maxlen > 0)])
         self.caps = Caps(text_max=text_max, picture_max_bytes=carries, file_max_bytes=carries)
         self._apprise = apprise
-        self._condition = Condition(True)
-
-    async def open(self, receive: Receive) -> None:
-        """Nothing to listen to."""
-
-    async def close(self) -> None:
-        """Nothing is kept open."""
-
-    def condition(self) -> Condition:
-        return self._condition
 
     async def check(self) -> str:
         """What the services are; only a message tells whether they take one."""
@@ -116,15 +108,6 @@ class AppriseBridge:
         if len(failed) < len(told):  # asking again would repeat what has arrived
             return Receipt(Outcome.SENT, reason=reasons)
         return Receipt(failed[0].outcome, reason=reasons, retry_after_s=failed[0].retry_after_s)
-
-    async def edit(self, to: Address, message_id: str, message: Message) -> Receipt:
-        return Receipt(Outcome.REFUSED, reason="what Apprise has sent cannot be changed")
-
-    async def delete(self, to: Address, message_id: str) -> Receipt:
-        return Receipt(Outcome.REFUSED, reason="what Apprise has sent cannot be taken back")
-
-    async def acknowledge(self, incoming: Incoming, text: str = "") -> None:
-        """Nobody presses anything here."""
 
     def _tell(self, sender: Any, known: Any, pieces: list[str], files: list[Carried]) -> Receipt:
         """Tell one service, in a thread and a context of its own; the files go with the last piece."""

@@ -14,19 +14,18 @@ from farwatch.bridges.base import (
     Caps,
     Condition,
     Field,
-    Incoming,
     Kind,
     Message,
     Outcome,
     Rate,
     Receipt,
-    Receive,
     Setup,
     chats_named,
 )
 from farwatch.bridges.outward import Answer, Outward, Unreached, is_private, web_address
 from farwatch.bridges.services.carried import Carried, attached, carried, with_lines
 from farwatch.bridges.services.discord_text import rendered, units
+from farwatch.bridges.services.one_way import OneWay
 from farwatch.bridges.services.slices import beginning, lengthy, slices, text_of
 from farwatch.errors import BridgeError
 from farwatch.version import VERSION
@@ -49,7 +48,7 @@ _ADVICE = {
 }
 
 
-class DiscordBridge:
+class DiscordBridge(OneWay):
     """See `farwatch.bridges.base.Bridge`. A topic is the id of a thread."""
 
     caps = Caps(
@@ -58,6 +57,7 @@ class DiscordBridge:
     )  # fmt: skip
 
     def __init__(self, setup: Setup) -> None:
+        super().__init__()
         token = setup.get("token").strip().removeprefix("Bot ")
         self._thread = ""
         if token:
@@ -75,16 +75,9 @@ class DiscordBridge:
         self._outward = Outward(self._base, secrets=(secret,))
         self._clock = setup.clock
         self._held_us: dict[tuple[str, str], int] = {}  # method and chat -> when Discord takes the next one
-        self._condition = Condition(True)
-
-    async def open(self, receive: Receive) -> None:
-        """Nothing to listen to."""
 
     async def close(self) -> None:
         await self._outward.close()
-
-    def condition(self) -> Condition:
-        return self._condition
 
     async def check(self) -> str:
         receipt, found = await self._request("GET", f"/webhooks/{self._hook}" if self._hook else "/users/@me", ("GET", ""))
@@ -140,9 +133,6 @@ class DiscordBridge:
             return Receipt(Outcome.REFUSED, reason="this is no message of Discord")
         path, params = self._messages(to, message_id)
         return (await self._request("DELETE", path, ("DELETE", str(to)), params=params))[0]
-
-    async def acknowledge(self, incoming: Incoming, text: str = "") -> None:
-        """Nobody presses anything here."""
 
     def _messages(self, to: Address, message_id: str = "") -> tuple[str, dict[str, str]]:
         """The path and the query of a conversation, or of one message in it."""

@@ -15,16 +15,13 @@ from email.utils import format_datetime, make_msgid, parseaddr
 from farwatch.bridges.base import (
     Address,
     Caps,
-    Condition,
     Field,
-    Incoming,
     Kind,
     Message,
     Outcome,
     Part,
     Rate,
     Receipt,
-    Receive,
     Setup,
     shorten,
     split,
@@ -32,6 +29,7 @@ from farwatch.bridges.base import (
 from farwatch.bridges.outward import is_private, resolved
 from farwatch.bridges.services.carried import Carried, attached, carried, whole, with_lines
 from farwatch.bridges.services.mail_smtp import EXAMPLE, Server, deliver
+from farwatch.bridges.services.one_way import OneWay
 from farwatch.bridges.services.slices import text_of
 from farwatch.errors import BridgeError
 
@@ -44,14 +42,16 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _ID = re.compile(r"<[^<>\s]+@[^<>\s]+>")
 
 
-class MailBridge:
+class MailBridge(OneWay):
     """See `farwatch.bridges.base.Bridge`. A chat is one person's address; a message's id is its `Message-ID`."""
 
+    sent = "a mail that was sent"
     caps = Caps(
         text_max=TEXT_MAX, picture_max_bytes=FILE_MAX_BYTES, file_max_bytes=FILE_MAX_BYTES, rates=(Rate(20, 60.0, "channel"),),
     )  # fmt: skip
 
     def __init__(self, setup: Setup) -> None:
+        super().__init__()
         name, sender = parseaddr(setup.get("from") or setup.get("user"))
         self._server = Server.of(setup.get("server"), setup.get("user"), setup.get("password"), setup.get("tls", "auto"))
         for one in (sender, *setup.many("to")):
@@ -62,16 +62,6 @@ class MailBridge:
         self._from = MailAddress(_CONTROL.sub(" ", name), addr_spec=sender)
         self._private = setup.get("private") == "yes" or is_private(self._server.host)
         self._clock = setup.clock
-        self._condition = Condition(True)
-
-    async def open(self, receive: Receive) -> None:
-        """Nothing to listen to."""
-
-    async def close(self) -> None:
-        """Nothing is kept open."""
-
-    def condition(self) -> Condition:
-        return self._condition
 
     async def check(self) -> str:
         receipt = await self._hand(None, "")
@@ -107,15 +97,6 @@ class MailBridge:
             ids += receipt.message_ids
         reason = "; ".join(lines)
         return Receipt(Outcome.SENT, tuple(ids), reason) if ids else Receipt(Outcome.REFUSED, reason=reason or "there is nothing to say")
-
-    async def edit(self, to: Address, message_id: str, message: Message) -> Receipt:
-        return Receipt(Outcome.REFUSED, reason="a mail that was sent cannot be changed")
-
-    async def delete(self, to: Address, message_id: str) -> Receipt:
-        return Receipt(Outcome.REFUSED, reason="a mail that was sent cannot be taken back")
-
-    async def acknowledge(self, incoming: Incoming, text: str = "") -> None:
-        """Nobody presses anything here."""
 
     def _mail(self, to: str, text: str, parts: tuple[Part, ...], files: list[Carried], answers: str) -> EmailMessage:
         """One mail. A subject is one line whatever the text is, so no name can add a header."""
@@ -157,10 +138,7 @@ class MailBridge:
                 return Receipt(Outcome.FAILED, reason=f"no contact: the name `{server.host}` is not known here")
             pinned = addresses[0]
         receipt = await asyncio.to_thread(deliver, server, pinned, mail, self._from.addr_spec, to)
-        if receipt.outcome is Outcome.SENT:
-            self._condition = Condition(True)
-        elif receipt.outcome is Outcome.REVOKED:
-            self._condition = Condition(False, "revoked", f"the mail server does not take us any more: {receipt.reason}")
+        self._learn(receipt, "the mail server does not take us any more")
         return receipt
 
 

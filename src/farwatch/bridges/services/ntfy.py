@@ -11,21 +11,19 @@ from typing import Any
 from farwatch.bridges.base import (
     Address,
     Caps,
-    Condition,
     Field,
-    Incoming,
     Kind,
     Message,
     Outcome,
     Part,
     Rate,
     Receipt,
-    Receive,
     Setup,
     split,
 )
 from farwatch.bridges.outward import Answer, Outward, Unreached, by_status, web_address
 from farwatch.bridges.services.carried import Carried, attached, carried, whole, with_lines
+from farwatch.bridges.services.one_way import OneWay
 from farwatch.bridges.services.slices import SLICES_MAX, beginning, lengthy, text_of
 from farwatch.errors import BridgeError
 
@@ -39,10 +37,13 @@ _TOPIC = re.compile(r"[-_A-Za-z0-9]{1,64}")
 _GUARD = "\u200b"  # keeps a backslash and an `n` apart, which in a header are a new line
 
 
-class NtfyBridge:
+class NtfyBridge(OneWay):
     """See `farwatch.bridges.base.Bridge`. The address of a message is of no account: a channel is one topic."""
 
+    sent = "what ntfy has shown"
+
     def __init__(self, setup: Setup) -> None:
+        super().__init__()
         private = setup.get("private") == "yes"
         self._base = web_address(setup.get("url", HOME), HOME, private=private)
         self._topic, token = setup.get("topic").strip(), setup.get("token").strip()
@@ -57,16 +58,9 @@ class NtfyBridge:
         )  # fmt: skip
         self._head = {"Authorization": f"Bearer {token}"} if token else {}
         self._outward = Outward(self._base, secrets=(self._topic, token), private=private)
-        self._condition = Condition(True)
-
-    async def open(self, receive: Receive) -> None:
-        """Nothing to listen to."""
 
     async def close(self) -> None:
         await self._outward.close()
-
-    def condition(self) -> Condition:
-        return self._condition
 
     async def check(self) -> str:
         """Whether the server is one of ntfy and takes the token; whether the topic may be written to, only a message tells."""
@@ -107,15 +101,6 @@ class NtfyBridge:
             ids += receipt.message_ids
         return Receipt(Outcome.SENT, tuple(ids), "; ".join(lines))
 
-    async def edit(self, to: Address, message_id: str, message: Message) -> Receipt:
-        return Receipt(Outcome.REFUSED, reason="what ntfy has shown cannot be changed")
-
-    async def delete(self, to: Address, message_id: str) -> Receipt:
-        return Receipt(Outcome.REFUSED, reason="what ntfy has shown cannot be taken back")
-
-    async def acknowledge(self, incoming: Incoming, text: str = "") -> None:
-        """Nobody presses anything here."""
-
     async def _post(self, text: str, file: Carried | None, silent: bool) -> Receipt:
         priority = QUIET if silent else USUAL
         if file is None:
@@ -140,10 +125,7 @@ class NtfyBridge:
             return error.receipt, {}
         found = answer.json()
         receipt = self._receipt(answer, found)
-        if receipt.outcome is Outcome.SENT:
-            self._condition = Condition(True)
-        elif receipt.outcome is Outcome.REVOKED:
-            self._condition = Condition(False, "revoked", f"ntfy does not take it any more: {receipt.reason}")
+        self._learn(receipt, "ntfy does not take it any more")
         return receipt, found
 
     def _receipt(self, answer: Answer, found: dict[str, Any]) -> Receipt:

@@ -10,21 +10,19 @@ from typing import Any
 from farwatch.bridges.base import (
     Address,
     Caps,
-    Condition,
     Field,
-    Incoming,
     Kind,
     Message,
     Outcome,
     Part,
     Rate,
     Receipt,
-    Receive,
     Setup,
     chats_named,
 )
 from farwatch.bridges.outward import Answer, Outward, Unreached, by_status, is_private, web_address
 from farwatch.bridges.services.carried import Carried, attached, carried, file_name, with_lines
+from farwatch.bridges.services.one_way import OneWay
 from farwatch.bridges.services.slack_text import blocks, fallback, units
 from farwatch.bridges.services.slices import SLICES_MAX, beginning, lengthy, slices, text_of
 from farwatch.errors import BridgeError
@@ -63,13 +61,16 @@ _ADVICE = {
 }
 
 
-class SlackBridge:
+class SlackBridge(OneWay):
     """See `farwatch.bridges.base.Bridge`. A topic is the `ts` of the message that a thread hangs on.
 
     The ids of a message are its `ts`, then those of its files; `delete` takes either.
     """
 
+    sent = "what a Slack webhook has sent"
+
     def __init__(self, setup: Setup) -> None:
+        super().__init__()
         token, webhook = setup.get("token").strip(), setup.get("webhook").strip()
         if not token:
             self._api = self._webhook = _webhook(webhook)
@@ -88,16 +89,9 @@ class SlackBridge:
         self._memory = setup.memory
         ids = setup.memory.load().get("ids")
         self._ids: dict[str, str] = dict(ids) if isinstance(ids, dict) else {}  # name of a channel, or a person -> what edits need
-        self._condition = Condition(True)
-
-    async def open(self, receive: Receive) -> None:
-        """Nothing to listen to."""
 
     async def close(self) -> None:
         await self._outward.close()
-
-    def condition(self) -> Condition:
-        return self._condition
 
     async def check(self) -> str:
         if self._webhook:
@@ -139,7 +133,7 @@ class SlackBridge:
 
     async def edit(self, to: Address, message_id: str, message: Message) -> Receipt:
         if self._webhook:
-            return Receipt(Outcome.REFUSED, reason="what a Slack webhook has sent cannot be changed")
+            return await super().edit(to, message_id, message)
         if not _POST.fullmatch(message_id):
             return Receipt(Outcome.REFUSED, reason="this is no message of Slack with words")
         parts = beginning(message.parts, TEXT_MAX)
@@ -150,13 +144,10 @@ class SlackBridge:
 
     async def delete(self, to: Address, message_id: str) -> Receipt:
         if self._webhook:
-            return Receipt(Outcome.REFUSED, reason="what a Slack webhook has sent cannot be taken back")
+            return await super().delete(to, message_id)
         if _FILE.fullmatch(message_id):
             return (await self._ask("files.delete", {"file": message_id}))[0]
         return (await self._ask("chat.delete", {"channel": self._id(to), "ts": message_id}))[0]
-
-    async def acknowledge(self, incoming: Incoming, text: str = "") -> None:
-        """Nobody presses anything here."""
 
     def _id(self, to: Address) -> str:
         return self._ids.get(to.chat, to.chat)
@@ -210,10 +201,7 @@ class SlackBridge:
             return error.receipt, {}
         found = answer.json()
         receipt = self._receipt(answer, found)
-        if receipt.outcome is Outcome.SENT:
-            self._condition = Condition(True)
-        elif receipt.outcome is Outcome.REVOKED:
-            self._condition = Condition(False, "revoked", f"Slack does not take it any more: {receipt.reason}")
+        self._learn(receipt, "Slack does not take it any more")
         return receipt, found
 
     def _receipt(self, answer: Answer, found: Mapping[str, Any]) -> Receipt:

@@ -16,19 +16,17 @@ from typing import Any
 from farwatch.bridges.base import (
     Address,
     Caps,
-    Condition,
     Field,
-    Incoming,
     Kind,
     Message,
     Outcome,
     Part,
     Receipt,
-    Receive,
     Setup,
 )
 from farwatch.bridges.outward import Answer, Outward, Unreached, by_status, web_address
 from farwatch.bridges.services.carried import Carried, carried, whole, with_lines
+from farwatch.bridges.services.one_way import OneWay
 from farwatch.bridges.services.slices import SLICES_MAX, beginning, slices, text_of
 from farwatch.errors import BridgeError
 
@@ -40,12 +38,14 @@ WAITING_MAX = 64  # messages that may be tried again
 CHAT = "webhook"
 
 
-class WebhookBridge:
+class WebhookBridge(OneWay):
     """See `farwatch.bridges.base.Bridge`. The address of a message is of no account: a channel is one web address."""
 
+    sent = "what a webhook was told"
     caps = Caps(text_max=TEXT_MAX, silent=True, picture_max_bytes=FILE_MAX_BYTES, file_max_bytes=FILE_MAX_BYTES)
 
     def __init__(self, setup: Setup) -> None:
+        super().__init__()
         private = setup.get("private") == "yes"
         web_address(setup.get("url"), EXAMPLE, private=private)
         self._url = setup.get("url").strip()  # as it is: to many servers a slash at the end makes another address
@@ -53,16 +53,9 @@ class WebhookBridge:
         self._outward = Outward(self._url, secrets=(self._url, setup.get("secret")), private=private)
         self._clock = setup.clock
         self._waiting: OrderedDict[int, tuple[Message, str, int]] = OrderedDict()  # identity -> message, id, first sent
-        self._condition = Condition(True)
-
-    async def open(self, receive: Receive) -> None:
-        """Nothing to listen to."""
 
     async def close(self) -> None:
         await self._outward.close()
-
-    def condition(self) -> Condition:
-        return self._condition
 
     async def check(self) -> str:
         """Whether the address may be connected to; only a message tells whether somebody listens."""
@@ -101,15 +94,6 @@ class WebhookBridge:
         reason = "; ".join(lines)
         return Receipt(Outcome.SENT, tuple(ids), reason) if ids else Receipt(Outcome.REFUSED, reason=reason or "there is nothing to say")
 
-    async def edit(self, to: Address, message_id: str, message: Message) -> Receipt:
-        return Receipt(Outcome.REFUSED, reason="what a webhook was told cannot be changed")
-
-    async def delete(self, to: Address, message_id: str) -> Receipt:
-        return Receipt(Outcome.REFUSED, reason="what a webhook was told cannot be taken back")
-
-    async def acknowledge(self, incoming: Incoming, text: str = "") -> None:
-        """Nobody presses anything here."""
-
     def _named(self, message: Message) -> tuple[str, int]:
         """The id and the time of a message: those of the first try. The message is kept, so that its identity is nobody else's."""
         kept = self._waiting.get(id(message))
@@ -131,10 +115,7 @@ class WebhookBridge:
         except Unreached as error:
             return error.receipt
         receipt = self._receipt(answer)
-        if receipt.outcome is Outcome.SENT:
-            self._condition = Condition(True)
-        elif receipt.outcome in (Outcome.REVOKED, Outcome.GONE):
-            self._condition = Condition(False, "revoked", f"nobody takes it there any more: {receipt.reason}")
+        self._learn(receipt, "nobody takes it there any more", frozenset({Outcome.REVOKED, Outcome.GONE}))
         return receipt
 
     def _receipt(self, answer: Answer) -> Receipt:

@@ -14,18 +14,17 @@ from farwatch.bridges.base import (
     Caps,
     Condition,
     Field,
-    Incoming,
     Kind,
     Message,
     Outcome,
     Part,
     Rate,
     Receipt,
-    Receive,
     Setup,
     split,
 )
 from farwatch.bridges.outward import Answer, Outward, Unreached, by_status, is_private
+from farwatch.bridges.services.one_way import OneWay
 from farwatch.bridges.services.wecom_files import file_name, is_picture, sendable
 from farwatch.bridges.services.wecom_markdown import GUARD, pieces
 from farwatch.errors import BridgeError
@@ -37,21 +36,19 @@ PICTURE_MAX_BYTES = 2 << 20
 FILE_MAX_BYTES = 20 << 20
 
 
-class WecomWebhook:
+class WecomWebhook(OneWay):
     """See `farwatch.bridges.base.Bridge`. The address of a message is of no account: a webhook is one group's."""
 
+    sent = "what a webhook has sent"
     caps = Caps(
         text_max=TEXT_MAX_BYTES, unit="bytes", groups=True, picture_max_bytes=PICTURE_MAX_BYTES, file_max_bytes=FILE_MAX_BYTES,
         rates=(Rate(20, 60.0, "channel"),),
     )  # fmt: skip
 
     def __init__(self, setup: Setup) -> None:
+        super().__init__(Condition(True, "ok", "a webhook is heard from only when something is sent"))
         self._base, self._key = _where(setup)
         self._outward = Outward(self._base, secrets=(self._key,))
-        self._condition = Condition(True, "ok", "a webhook is heard from only when something is sent")
-
-    async def open(self, receive: Receive) -> None:
-        """Nothing to listen to."""
 
     async def close(self) -> None:
         await self._outward.close()
@@ -59,9 +56,6 @@ class WecomWebhook:
     async def check(self) -> str:
         """Whether the address is one; only a message would tell whether its key is good."""
         return "WeCom group webhook"
-
-    def condition(self) -> Condition:
-        return self._condition
 
     async def send(self, to: Address, message: Message) -> Receipt:
         attachments, left_out = sendable(message, PICTURE_MAX_BYTES, FILE_MAX_BYTES)
@@ -87,15 +81,6 @@ class WecomWebhook:
             # Where a part has arrived, the rest is not worth saying that part again.
             return Receipt(Outcome.SENT, reason=f"not all of it: {failed.reason}") if sent else failed
         return Receipt(Outcome.SENT, reason="; ".join(left_out))
-
-    async def edit(self, to: Address, message_id: str, message: Message) -> Receipt:
-        return Receipt(Outcome.REFUSED, reason="what a webhook has sent cannot be changed")
-
-    async def delete(self, to: Address, message_id: str) -> Receipt:
-        return Receipt(Outcome.REFUSED, reason="what a webhook has sent cannot be taken back")
-
-    async def acknowledge(self, incoming: Incoming, text: str = "") -> None:
-        """Nobody presses anything here."""
 
     async def _post(self, body: dict[str, object]) -> Receipt | None:
         """Send one message; None when it was sent."""
