@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from farwatch.cli.group import farwatch
 from farwatch.settings import SETTINGS
 from farwatch.testing import surface, typescript
 from farwatch.testing.http_page import http_page
@@ -65,8 +66,13 @@ def cli_page() -> str:
         "code other than 0 when it failed: 1 for a trouble, 2 for a wrong call, 130 for Ctrl-C.",
     ]
     for name, command in surface.commands():
+        # A command keeps the first help option that it was asked with, so this one has to be that of the program.
         context = click.Context(
-            command, info_name=f"farwatch {name}", max_content_width=100, terminal_width=100
+            command,
+            info_name=f"farwatch {name}",
+            max_content_width=100,
+            terminal_width=100,
+            help_option_names=farwatch.context_settings["help_option_names"],
         )
         parts += ["", f"## farwatch {name}", "", "```text", command.get_help(context).rstrip(), "```"]
     return "\n".join(parts) + "\n"
